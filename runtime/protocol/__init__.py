@@ -1,0 +1,1 @@
+"""Wire types shared by the services. Pure: standard library only, no input or output."""
