@@ -1,8 +1,8 @@
 """Shapes of the control interface between coordinator, session server and relay.
 
 Times are epoch milliseconds (``_ms``) unless the name says seconds. Adapters decode these with
-``runtime.chassis.codec.decode``; a missing or mistyped field is an error, an unknown field is ignored so that either side
-may be updated first.
+``runtime.chassis.codec.decode``; a missing or mistyped field is an error, an unknown field is ignored so that either
+side may be updated first.
 """
 
 from __future__ import annotations

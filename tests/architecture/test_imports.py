@@ -1,0 +1,108 @@
+"""Dependencies point one way (docs/architecture.md, "Dependency rule")."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNTIME = ROOT / "runtime"
+SERVICES = ("coordinator", "session_server", "relay", "streamer")
+IMPURE = {
+    "asyncio",
+    "tornado",
+    "pymongo",
+    "aiortc",
+    "aioice",
+    "av",
+    "socket",
+    "subprocess",
+    "time",
+    "random",
+    "secrets",
+}
+PURE = (
+    "protocol",
+    "relay/core",
+    "coordinator/domain",
+    "coordinator/scheduler.py",
+    "session_server/policy",
+)
+AIORTC_HOME = {"runtime/relay/rtc/aiortc_adapter.py"}
+
+
+def _modules(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+def _imports(path: Path) -> set[str]:
+    """Absolute dotted names imported by a module."""
+    found: set[str] = set()
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            found.add(name)
+            found.update(f"{name}.{alias.name}" for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_services_never_import_each_other(service: str) -> None:
+    others = tuple(f"runtime.{other}" for other in SERVICES if other != service)
+    modules = _modules(RUNTIME / service)
+    assert modules, f"runtime/{service} has no modules"
+    for module in modules:
+        wrong = {name for name in _imports(module) if name.startswith(others)}
+        assert not wrong, f"{module.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("place", PURE)
+def test_pure_modules_import_no_io_and_no_clock(place: str) -> None:
+    modules = _modules(RUNTIME / place)
+    assert modules, f"runtime/{place} has no modules"
+    for module in modules:
+        wrong = {name for name in _imports(module) if name.split(".")[0] in IMPURE}
+        wrong |= {name for name in _imports(module) if name.startswith("runtime.chassis")}
+        assert not wrong, f"{module.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_protocol_depends_on_nothing_of_ours() -> None:
+    for module in _modules(RUNTIME / "protocol"):
+        wrong = {n for n in _imports(module) if n.startswith("runtime.") and not n.startswith("runtime.protocol")}
+        assert not wrong, f"{module.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_chassis_knows_no_service() -> None:
+    names = tuple(f"runtime.{service}" for service in SERVICES)
+    for module in _modules(RUNTIME / "chassis"):
+        assert not {name for name in _imports(module) if name.startswith(names)}
+
+
+def test_pymongo_is_known_to_the_store_alone() -> None:
+    for module in _modules(RUNTIME):
+        if "coordinator/store" in module.as_posix():
+            continue
+        wrong = {name for name in _imports(module) if name.split(".")[0] in {"pymongo", "bson"}}
+        assert not wrong, f"{module.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_private_names_of_aiortc_and_pylibsrtp_are_used_in_one_module() -> None:
+    for module in _modules(RUNTIME / "relay"):
+        if module.relative_to(ROOT).as_posix() in AIORTC_HOME:
+            continue
+        assert not {n for n in _imports(module) if n.split(".")[0] == "pylibsrtp"}, module
+
+
+def test_files_stay_small_enough_to_live_in() -> None:
+    too_long = {
+        module.relative_to(ROOT).as_posix(): count
+        for module in _modules(RUNTIME)
+        if (count := module.read_text(encoding="utf-8").count("\n")) > 450
+    }
+    assert not too_long
