@@ -1,0 +1,1 @@
+"""Processes of sessions: started, watched, ended with everything they started, and found again after a restart."""
