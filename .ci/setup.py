@@ -186,9 +186,7 @@ def ensure_packages(profile: str) -> None:
     if not missing:
         return
     if os.name == "nt" or os.geteuid() != 0 or not shutil.which("apt-get"):
-        say(
-            f"not root: without {' '.join(missing)} what needs them is skipped (as root: apt install {' '.join(missing)})"
-        )
+        say("not root: what needs these is skipped, install them as root with apt: " + " ".join(missing))
         return
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     # The packages' services must not start here: tests start what they need themselves.

@@ -62,7 +62,9 @@ class JsonHandler(web.RequestHandler):
         if failure.status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
         body = failure.body()
-        body["error"]["request_id"] = getattr(self, "request_id", "")
+        # Tornado has dropped the headers set so far.
+        body["error"]["request_id"] = request_id = getattr(self, "request_id", "")
+        self.set_header("X-Request-ID", request_id)
         self.set_header("Content-Type", "application/json; charset=utf-8")
         self.finish(codec.encode(body))
 
