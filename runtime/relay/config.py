@@ -70,6 +70,9 @@ class RelayConfig(Config, frozen=True, kw_only=True):
     private_secret: str
     token_public_key: str  # Ed25519, PEM
     listen: Listen = Listen()
+    # Loopback port of the private interface; 0 lets the kernel choose. A relay that is started again after a crash gets
+    # its predecessor's, because the title was told the streamer address once, on its command line.
+    private_port: int = 0
     media: Media = Media()
     policy: SessionPolicy = SessionPolicy()
     ice_servers: tuple[IceServer, ...] = ()
