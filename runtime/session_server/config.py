@@ -56,9 +56,9 @@ class Log(Config, frozen=True, kw_only=True):
 class SessionServerConfig(Config, frozen=True, kw_only=True):
     """Everything a session server must be told.
 
-    ``data_directory`` holds the journal, sessions' files and logs, and must survive restarts. Executables of titles must
-    lie under one of ``title_roots``; the name ``pixelstream-streamer`` stands for the sample title of this installation
-    and is allowed by ``sample_title``.
+    ``data_directory`` holds the journal, sessions' files and logs, and must survive restarts. Executables of titles
+    must lie under one of ``title_roots``; the name ``pixelstream-streamer`` stands for the sample title of this
+    installation and is allowed by ``sample_title``.
     """
 
     host: str
@@ -82,6 +82,11 @@ class SessionServerConfig(Config, frozen=True, kw_only=True):
     end_sessions_on_stop: bool = False
     files: SessionFiles = SessionFiles()
     log: Log = Log()
+    # Written (atomically, JSON: pid, port) when the control interface answers; for supervisors and tests.
+    ready_file: str | None = None
+
+    def __repr__(self) -> str:
+        return f"SessionServerConfig(host={self.host!r}, ...)"  # a stray log line must not show host_key
 
 
 def check(config: SessionServerConfig) -> None:

@@ -5,10 +5,10 @@ outlive the session server, so the session server is not its real parent: a smal
 
 - owns the tree (Linux: as child subreaper, prctl(2); Windows: by a Job Object that dies with it),
 - drains the program's output into rotated log files, so that a full pipe never blocks the title,
-- writes ``exit.json`` when the program ends, so that its exit code is known even if it ended while no session server ran,
+- writes ``exit.json`` when the program ends, so that its exit code is known even if no session server ran then,
 - then ends whatever the program left behind, and ends itself.
 
-The keeper's files lie in ``ChildSpec.directory``; names are in this module, their shapes too. Adapters: ``posix.py`` and
+The keeper's files lie in ``ChildSpec.directory``; their names are in ``names.py``. Adapters: ``posix.py`` and
 ``windows.py``; ``host.py`` chooses.
 """
 
@@ -20,12 +20,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-# Environment variable that every process of a session inherits; its value is ``<installation>.<session>.<part>``.
-# Processes are recognised by it after a crash of session server and keeper both.
-MARK_VARIABLE = "PIXELSTREAM_MARK"
-CHILD_FILE = "child.json"
-EXIT_FILE = "exit.json"
-OUTPUT_FILE = "output.log"  # newest; output.log.1 is the one before
+from .names import CHILD_FILE, EXIT_FILE, LEFTOVER_SECONDS, MARK_VARIABLE, OUTPUT_FILE
+
+__all__ = [
+    "CHILD_FILE",
+    "EXIT_FILE",
+    "LEFTOVER_SECONDS",
+    "MARK_VARIABLE",
+    "OUTPUT_FILE",
+    "Child",
+    "ChildExit",
+    "ChildIdentity",
+    "ChildSpec",
+    "ProcessError",
+    "ProcessHost",
+    "Usage",
+]
 
 
 class ProcessError(Exception):
@@ -49,8 +59,8 @@ class ChildSpec:
 class ChildIdentity:
     """Finds the same child again; stored in the journal.
 
-    ``started`` texts are compared for equality only (Linux: boot id and start ticks of proc(5); Windows: creation FILETIME): a
-    reused process number never has the same one.
+    ``started`` texts are compared for equality only (Linux: boot id and start ticks of proc(5); Windows: creation
+    FILETIME): a reused process number never has the same one.
     """
 
     mark: str
@@ -63,8 +73,10 @@ class ChildIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class ChildExit:
-    """How the program ended (content of ``exit.json``). ``code`` is negative for a signal, as in ``subprocess``; None when the
-    keeper was killed and nobody can know."""
+    """How the program ended (content of ``exit.json``).
+
+    ``code`` is negative for a signal, as in ``subprocess``; None when the keeper was killed and nobody can know.
+    """
 
     code: int | None
     at_ms: int
@@ -127,6 +139,8 @@ class ProcessHost(Protocol):
         ...
 
     async def kill_marked(self, prefix: str, spare: Iterable[str]) -> list[str]:
-        """Kill every process (keepers too) whose mark begins with ``prefix``, except those with a mark in ``spare``; the marks
-        of what was killed. Processes of other installations are never touched."""
+        """Kill every process (keepers too) whose mark begins with ``prefix``, except those with a mark in ``spare``.
+
+        Returns the marks of what was killed. Processes without our mark are never touched.
+        """
         ...
