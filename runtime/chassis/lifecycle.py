@@ -9,6 +9,8 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
+from . import systemd
+
 logger = logging.getLogger(__name__)
 
 
@@ -61,14 +63,22 @@ async def periodic(interval_seconds: float, work: Callable[[], Awaitable[None]],
 
 
 async def run_parts(parts: list[Part], stop: asyncio.Event, *, stop_deadline_seconds: float = 20.0) -> None:
-    """Start in order, wait for ``stop``, close in reverse. A failing start closes what was started."""
+    """Start in order, wait for ``stop``, close in reverse. A failing start closes what was started.
+
+    systemd is told when all parts are up, while the loop is alive, and when the end begins.
+    """
     started: list[Part] = []
+    watchdog = Background()
     try:
         for part in parts:
             await part.start()
             started.append(part)
+        systemd.notify("READY=1")
+        watchdog.spawn("watchdog", systemd.keep_watchdog_fed())
         await stop.wait()
     finally:
+        systemd.notify("STOPPING=1")
+        await watchdog.close()
         for part in reversed(started):
             try:
                 async with asyncio.timeout(stop_deadline_seconds):
