@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
 T = TypeVar("T")
-MARKER = (Path(__file__).resolve().parents[1] / "support" / "marker.js").read_text(encoding="utf-8")
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -71,7 +71,8 @@ class Viewer:
         self.base_url = base_url.rstrip("/")
         options: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"}
         self.context: BrowserContext = browser.new_context(**{**options, **context})
-        self.context.add_init_script(MARKER)
+        for script in ("marker.js", "probe.js"):
+            self.context.add_init_script(path=SUPPORT / script)
         self.page: Page = self.context.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -158,6 +159,36 @@ class Viewer:
             return math.dist((reading["clickX"] / 65536, reading["clickY"] / 65536), (x, y)) < 0.02
 
         return self.eventually(f"a click at {x:.2f},{y:.2f} in the picture", self.marker, landed, seconds=seconds) or {}
+
+    def unmute(self) -> None:
+        button = self.seen("unmute")
+        if button.is_visible():
+            button.click()
+
+    def inbound(self) -> dict[str, Any]:
+        """The browser's own ``inbound-rtp`` statistics, ``{"video": ..., "audio": ...}``."""
+        return self.page.evaluate("() => pixelstreamProbe.inbound()")
+
+    def video_stats(self) -> dict[str, Any]:
+        return self.eventually("video statistics", lambda: self.inbound()["video"]) or {}
+
+    def probe(self) -> dict[str, Any]:
+        """``firstFrameMs`` and ``startedMs`` (the last click that began a start or a join), epoch milliseconds."""
+        return self.page.evaluate("() => pixelstreamProbe.state")
+
+    @contextmanager
+    def recording(self) -> Iterator[dict[str, Any]]:
+        """Collect the presses and key counts that the picture shows meanwhile; filled in at the end."""
+        stop = self.page.evaluate_handle("() => pixelstreamProbe.record()")
+        seen: dict[str, Any] = {}
+        yield seen
+        seen.update(self.page.evaluate("(stop) => stop()", stop))
+
+    def api_get(self, path: str) -> Any:
+        answer = self.context.request.get(self.base_url + path)
+        if not answer.ok:
+            raise ScenarioError(f"GET {path}: {answer.status} {answer.text()[:300]}")
+        return answer.json()
 
     # People
 

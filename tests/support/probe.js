@@ -1,0 +1,92 @@
+// Watches a page from inside for the scenarios: every peer connection, the first presented frame, and marker readings.
+// A plain script added before the page's own; defines globalThis.pixelstreamProbe.
+(() => {
+  "use strict";
+  const connections = [];
+  const Native = globalThis.RTCPeerConnection;
+  globalThis.RTCPeerConnection = class extends Native {
+    constructor(...rest) {
+      super(...rest);
+      connections.push(this);
+    }
+  };
+
+  const video = () => document.querySelector("[data-testid=stream-video] video, video");
+  const probe = { firstFrameMs: null, clickMs: null };
+
+  // The moment the first frame of the newest video element was presented.
+  let watched = null;
+  const watch = () => {
+    const element = video();
+    if (element && element !== watched) {
+      watched = element;
+      element.requestVideoFrameCallback(() => { probe.firstFrameMs ??= Date.now(); });
+    }
+    setTimeout(watch, 20);
+  };
+  watch();
+  addEventListener("click", () => { probe.clickMs = Date.now(); }, { capture: true });
+
+  const inbound = async () => {
+    const found = { video: null, audio: null };
+    for (const connection of connections) {
+      if (connection.connectionState !== "connected") continue;
+      for (const entry of (await connection.getStats()).values()) {
+        if (entry.type === "inbound-rtp" && (entry.bytesReceived > 0)) found[entry.kind] = { ...entry };
+      }
+    }
+    return found;
+  };
+
+  // Resolves with the milliseconds from now until the marker's count of inputs moves, or null after `limitMs`.
+  const untilInput = (limitMs) => new Promise((resolve) => {
+    const element = video();
+    const start = performance.now();
+    const before = globalThis.pixelstreamMarker.readVideo(element)?.inputs;
+    let pressed = null;
+    addEventListener("mousedown", () => { pressed ??= performance.now(); }, { capture: true, once: true });
+    const look = () => {
+      const now = performance.now();
+      const reading = globalThis.pixelstreamMarker.readVideo(element);
+      if (pressed !== null && reading && before !== undefined && reading.inputs !== before) resolve(now - pressed);
+      else if (now - start > limitMs) resolve(null);
+      else element.requestVideoFrameCallback(look);
+    };
+    look();
+  });
+
+  // Picture latency of `count` presented frames: presented minus drawn, by the one clock of this machine.
+  const latencies = (count) => new Promise((resolve) => {
+    const element = video();
+    const seen = [];
+    const look = () => {
+      const reading = globalThis.pixelstreamMarker.readVideo(element);
+      if (reading) seen.push(Date.now() - reading.timeMs);
+      if (seen.length >= count) resolve(seen);
+      else element.requestVideoFrameCallback(look);
+    };
+    element.requestVideoFrameCallback(look);
+  });
+
+  // Collects every distinct press and the largest key count that the picture shows until `stop` is called.
+  const record = () => {
+    const element = video();
+    const seen = { presses: new Set(), keys: 0 };
+    let going = true;
+    const look = () => {
+      const reading = globalThis.pixelstreamMarker.readVideo(element);
+      if (reading) {
+        seen.presses.add(`${reading.clickX},${reading.clickY}`);
+        seen.keys = Math.max(seen.keys, reading.keys);
+      }
+      if (going) element.requestVideoFrameCallback(look);
+    };
+    look();
+    return () => {
+      going = false;
+      return { presses: [...seen.presses].map((press) => press.split(",").map((n) => n / 65536)), keys: seen.keys };
+    };
+  };
+
+  globalThis.pixelstreamProbe = { state: probe, inbound, record, untilInput, latencies, connections: () => connections.map((c) => c.connectionState) };
+})();
