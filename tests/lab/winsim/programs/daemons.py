@@ -1,0 +1,209 @@
+"""What services and logon tasks really run.
+
+With ``WINSIM_RUNTIME`` set to a Python interpreter, a started session server is a real process of this project: its
+rendered configuration, with Windows paths replaced by the files behind them, is read by the real loader, and it
+listens, heartbeats and obeys. Without it, only the state changes. Other programs (nginx, say) are state only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.lab.winsim import paths
+from tests.lab.winsim.errors import ModelError
+from tests.lab.winsim.state import State
+
+from .call import Finished
+
+_WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/].*")
+_STOP_SECONDS = 30.0
+PROJECT = Path(__file__).resolve().parents[4]
+
+
+def start(state: State, name: str, command_line: str) -> None:
+    """Run what a service or task names; raises :class:`ModelError` when its wrapper's own arguments are wrong."""
+    words = _unwrap(state, paths.split_command_line(command_line))
+    interpreter = os.environ.get("WINSIM_RUNTIME")
+    configuration = _session_server_configuration(words)
+    if configuration is None or interpreter is None or not state.writing:
+        return
+    real = _translated(state, configuration, name)
+    log = state.root / "run" / f"{_file_name(name)}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [interpreter, "-m", "runtime", "session-server", "--config", str(real)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=PROJECT,
+            start_new_session=True,
+        )
+    state.section("processes")[name] = process.pid
+    _reap_later(process)
+
+
+def _unwrap(state: State, words: list[str]) -> list[str]:
+    """The command behind Shawl (``shawl.exe run [options] -- command``), or the words themselves."""
+    if paths.name(words[0]).lower() != "shawl.exe":
+        return words
+    if words[1:2] != ["run"] or "--" not in words:
+        raise ModelError("winsim: shawl needs: run [options] -- COMMAND")
+    command = words[words.index("--") + 1 :]
+    options = words[2 : words.index("--")]
+    takes_value = {
+        "--name",
+        "--cwd",
+        "--env",
+        "--log-dir",
+        "--log-as",
+        "--log-cmd-as",
+        "--log-rotate",
+        "--log-retain",
+        "--stop-timeout",
+        "--restart-delay",
+        "--pass",
+    }
+    plain = {"--restart", "--no-restart", "--no-log", "--no-log-cmd", "--kill-process-tree"}
+    index = 0
+    while index < len(options):
+        if options[index] in takes_value:
+            index += 2
+        elif options[index] in plain:
+            index += 1
+        else:
+            raise ModelError(f"winsim: shawl has no option {options[index]}")
+    if not command or not state.path(command[0]).is_file():
+        raise ModelError(f"shawl: cannot find {command[:1]}")
+    return command
+
+
+def _session_server_configuration(words: list[str]) -> str | None:
+    return (
+        words[words.index("--config") + 1]
+        if "session-server" in words or any("windows_logon" in word for word in words)
+        else None
+    )
+
+
+def _translated(state: State, configuration: str, name: str) -> Path:
+    def real(value: Any) -> Any:
+        if isinstance(value, str) and _WINDOWS_PATH.fullmatch(value):
+            return str(state.path(value))
+        if isinstance(value, dict):
+            return {key: real(item) for key, item in value.items()}
+        return [real(item) for item in value] if isinstance(value, list) else value
+
+    folder = state.root / "run"
+    folder.mkdir(exist_ok=True)
+    target = folder / f"{_file_name(name)}.json"
+    target.touch(mode=0o600)
+    target.write_text(json.dumps(real(json.loads(state.path(configuration).read_text())), indent=1))
+    return target
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", name).strip("-")
+
+
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+
+
+def _reap_later(process: subprocess.Popen[bytes]) -> None:
+    _CHILDREN[process.pid] = process
+    for pid in [pid for pid, child in _CHILDREN.items() if child.poll() is not None]:
+        del _CHILDREN[pid]
+
+
+def stop(state: State, name: str) -> None:
+    """End what ``start`` ran, as a service stop does: ask (Ctrl-C becomes SIGINT), wait, kill."""
+    pid = state.section("processes").get(name)
+    if pid is None or not state.writing:
+        return
+    state.section("processes").pop(name)
+    process = _CHILDREN.pop(pid, None)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGINT)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while _alive(pid, process):
+        if time.monotonic() > deadline:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+def running(state: State, name: str) -> bool:
+    pid = state.section("processes").get(name)
+    return pid is not None and _alive(pid, _CHILDREN.get(pid))
+
+
+def _alive(pid: int, process: subprocess.Popen[bytes] | None) -> bool:
+    if process is not None:
+        return process.poll() is None
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def hang_up(state: State, name: str) -> None:
+    """nginx's reload: nothing to do while nginx is state only."""
+
+
+def stop_all(state: State) -> None:
+    for name in list(state.section("processes")):
+        stop(state, name)
+
+
+def power_cycle(state: State) -> None:
+    """Restart the machine: all ends, automatic services start, the automatic logon happens and runs its tasks."""
+    stop_all(state)
+    state.document["boot"] += 1
+    state.document["reboot_pending"] = False
+    settings = state.section("settings")
+    logon = settings.get("auto_logon")
+    settings["logged_on"] = [logon["user"]] if logon else []
+    for service in state.section("services").values():
+        automatic = service["start_mode"] in ("auto", "delayed")
+        service["state"] = "running" if automatic else "stopped"
+        if automatic and not service["path"].lower().startswith("c:\\windows\\"):
+            start(state, service["name"], service["path"])
+    for key, task in state.section("tasks").items():
+        at_logon = any(str(trigger.get("type")).lower() == "logon" for trigger in task.get("triggers") or [])
+        task["_status"] = "TASK_STATE_READY"
+        if (
+            at_logon
+            and task.get("enabled") is not False
+            and paths.name(task.get("username") or "").lower() in settings["logged_on"]
+        ):
+            action = task["actions"][0]
+            start(state, key, f'"{action["path"]}" {action.get("arguments") or ""}')
+            task["_status"] = "TASK_STATE_RUNNING"
+    state.save()
+
+
+def run_code(state: State, path: str, code: str, words: list[str]) -> Finished:
+    """``python -c``: only the one line that loads a configuration, run by the real loader when there is a runtime."""
+    interpreter = os.environ.get("WINSIM_RUNTIME")
+    if "runtime.chassis.config" not in code or len(words) != 1:
+        return Finished(1, "", f"winsim: python -c with this code is not modelled: {code[:120]}")
+    if not state.path(words[0]).is_file():
+        return Finished(1, "", f"no such file: {words[0]}")
+    if interpreter is None:
+        return Finished()
+    done = subprocess.run(
+        [interpreter, "-c", code, str(state.path(words[0]))],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        timeout=60,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
