@@ -130,6 +130,10 @@ class Child(Protocol):
 class ProcessHost(Protocol):
     """Starts and finds children on this machine."""
 
+    def boot_id(self) -> str:
+        """Changes when the machine is started again, and only then."""
+        ...
+
     async def start(self, spec: ChildSpec) -> Child:
         """Run a program; raise :class:`ProcessError`."""
         ...

@@ -163,6 +163,9 @@ class PosixChild:
 class PosixProcessHost:
     """See :class:`base.ProcessHost`."""
 
+    def boot_id(self) -> str:
+        return linux.boot_id()
+
     async def start(self, spec: ChildSpec) -> PosixChild:
         identity, popen = await asyncio.to_thread(_start_keeper, spec)
         return PosixChild(identity, popen)
