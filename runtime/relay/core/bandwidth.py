@@ -22,8 +22,6 @@ class BandwidthPolicy(StrEnum):
 # Loss-based control as in draft-ietf-rmcat-gcc-02 section 6: below 2 % go up, above 10 % go down, between hold.
 LOW_LOSS, HIGH_LOSS = 0.02, 0.10
 INCREASE_PER_SECOND = 1.08
-# A report that is older than this says nothing about the link any more.
-STALE_SECONDS = 5.0
 
 
 @dataclass
@@ -55,9 +53,9 @@ class LinkEstimate:
         elif fraction_lost < LOW_LOSS:
             self.loss_limit_bps = min(self.maximum_bps, self.loss_limit_bps * INCREASE_PER_SECOND**seconds)
 
-    def usable_bps(self, now: float) -> int | None:
-        """None while nothing recent is known."""
-        if self.reported_at is None or now - self.reported_at > STALE_SECONDS:
+    def usable_bps(self) -> int | None:
+        """None while nothing is known. A link that fell silent keeps its last value: silence is not capacity."""
+        if self.reported_at is None:
             return None
         limit = int(self.loss_limit_bps)
         return limit if self.remb_bps is None else min(limit, self.remb_bps)

@@ -24,8 +24,8 @@ class KeyframePolicy:
     requests: int = 0
     keyframes: int = 0
     causes: dict[str, int] = field(default_factory=dict)
+    keyframe_at: float = -1e9
     _asked_at: float = -1e9
-    _keyframe_at: float = -1e9
     _outstanding: bool = False
     _retries: int = 0
     _held_until: float | None = None
@@ -47,7 +47,7 @@ class KeyframePolicy:
     def keyframe(self, now: float) -> None:
         """One arrived."""
         self.keyframes += 1
-        self._keyframe_at = now
+        self.keyframe_at = now
         self._outstanding = False
         self._retries = 0
         # A repair that was held back is answered by this one; a joiner that came after its request is too.
@@ -56,7 +56,7 @@ class KeyframePolicy:
     def due(self, now: float) -> bool:
         """To be called after ``wait_seconds``: repeats what got lost and sends what was held back."""
         if self._outstanding:
-            if now - self._asked_at < RETRY_SECONDS * 2**self._retries:
+            if now - self._asked_at < RETRY_SECONDS * (1 << self._retries):
                 return False
             if self._retries >= MAX_RETRIES:
                 self._outstanding = False
@@ -72,7 +72,7 @@ class KeyframePolicy:
     def wait_seconds(self, now: float) -> float | None:
         """When ``due`` should be called next, from now; None: only ``want`` can change anything."""
         if self._outstanding:
-            return max(0.0, self._asked_at + RETRY_SECONDS * 2**self._retries - now)
+            return max(0.0, self._asked_at + RETRY_SECONDS * (1 << self._retries) - now)
         return None if self._held_until is None else max(0.0, self._held_until - now)
 
     def _ask(self, now: float) -> bool:
@@ -81,6 +81,35 @@ class KeyframePolicy:
         self._retries = 0
         self._held_until = None
         self.requests += 1
+        return True
+
+
+# A player that keeps asking gets fewer and fewer keyframes: each one costs everybody else quality.
+_CALM_FACTOR = 4.0
+
+
+@dataclass
+class RepairBackoff:
+    """How often one player's repair requests may reach the streamer. A refused request is repeated by the player
+    itself."""
+
+    shortest_seconds: float = REPAIR_INTERVAL_SECONDS
+    longest_seconds: float = 10.0
+    refused: int = 0
+    _interval: float = 0.0
+    _granted_at: float = -1e9
+
+    def allow(self, now: float, longest_seconds: float | None = None) -> bool:
+        """True if this request counts. ``longest_seconds`` may be lowered for a player whose picture matters most."""
+        waited = now - self._granted_at
+        if waited > _CALM_FACTOR * self._interval:
+            self._interval = 0.0
+        if waited < self._interval:
+            self.refused += 1
+            return False
+        longest = self.longest_seconds if longest_seconds is None else longest_seconds
+        self._interval = min(longest, max(self.shortest_seconds, 2 * self._interval))
+        self._granted_at = now
         return True
 
 

@@ -45,6 +45,12 @@ class SenderReport:
     octets: int
     blocks: tuple[ReportBlock, ...] = ()
 
+    def after(self, seconds: float, clock_rate: int) -> SenderReport:
+        """The same clocks some time later."""
+        ntp = self.ntp + int(seconds * (1 << 32))
+        rtp = (self.rtp + int(seconds * clock_rate)) & 0xFFFFFFFF
+        return SenderReport(self.ssrc, ntp, rtp, self.packets, self.octets)
+
 
 @dataclass(frozen=True, slots=True)
 class ReceiverReport:

@@ -48,13 +48,14 @@ class MediaSettings:
     bandwidth: BandwidthPolicy = BandwidthPolicy.PROTECT_CONTROLLER
     max_bitrate_bps: int = 30_000_000
     min_bitrate_bps: int = 500_000
-    codec_preference: tuple[str, ...] = ("H264", "VP9", "AV1", "VP8", "H265")
+    codec_preference: tuple[str, ...] = ()  # for streamers that offer several; without it their own order counts
     microphone: bool = False
     max_players: int = 400
     data_queue_bytes: int = 2 * 1024 * 1024
     data_stall_seconds: float = 15.0
     consent_seconds: float = 30.0
     handshake_seconds: float = 20.0
+    segmentation: str = ""  # gso | option | none; empty: the best this system has
 
 
 class MediaEvents(Protocol):

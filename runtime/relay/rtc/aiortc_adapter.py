@@ -1,0 +1,394 @@
+"""Every name of aiortc and pylibsrtp that is not public, in one place.
+
+DTLS and SCTP come from aiortc, SRTP from pylibsrtp, both pinned to exact versions. What is used behind their public
+interface:
+
+- ``RTCDtlsTransport`` asks its transport for ``_recv``, ``_send`` and ``role``; ``_set_role``, ``_srtp_profiles``,
+``_rx_srtp``,
+  ``_tx_srtp``, ``_ssl``, ``_write_ssl`` and ``encrypted`` are used or overridden here;
+- ``RTCSctpTransport._handle_data``, ``_receive_data_chunk``, ``_receive_sack_chunk``, ``_data_channel_receive``,
+``_send_chunk``
+  and the counters they keep are guarded here, because they trust the peer;
+- ``RTCCertificate._create_ssl_context``; ``pylibsrtp.lib``, ``.ffi`` and ``Session._srtp``.
+
+:func:`self_test` runs at start, and ``tests/unit/relay_media/test_adapter.py`` fails when an update changes one of
+these names.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from aiortc import (
+    RTCCertificate,
+    RTCDataChannel,
+    RTCDataChannelParameters,
+    RTCDtlsFingerprint,
+    RTCDtlsParameters,
+    RTCDtlsTransport,
+    RTCSctpTransport,
+)
+from aiortc import rtcdtlstransport as _dtls
+from aiortc.rtcsctptransport import WEBRTC_DCEP, Chunk, DataChunk, RTCSctpCapabilities, SackChunk
+from OpenSSL import SSL
+from pylibsrtp import Error as SrtpError
+from pylibsrtp import Policy, Session, ffi, lib  # type: ignore[attr-defined]
+
+from runtime.relay.core.negotiation import MAX_MESSAGE_BYTES, SCTP_PORT
+
+DTLS_MTU = 1200
+FLIGHT_INTERVAL_SECONDS = 0.04
+MAX_HEARD = 32
+MAX_CHANNELS = 64  # that a peer opens itself
+MAX_INBOUND_STREAMS = 1024
+MAX_REASSEMBLY_CHUNKS = 8192
+MAX_SSRCS = 32
+# Raw libsrtp calls write up to this much behind a packet (SRTP_MAX_TRAILER_LEN); buffers must have room for it.
+HEADROOM = 144
+_HANDSHAKE = 22
+_DATA_CHANNEL_OPEN = 3
+
+protect: Callable[[Any, Any, Any], int] = lib.srtp_protect
+unprotect: Callable[[Any, Any, Any], int] = lib.srtp_unprotect
+
+
+class HandshakeError(Exception):
+    """DTLS did not come up; the text says why."""
+
+
+class DatagramPath(Protocol):
+    """What DTLS runs on."""
+
+    async def receive(self) -> bytes:
+        """The next DTLS datagram. Raises ConnectionError when the path is closed."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Send or drop. Raises ConnectionError when the path is closed or leads nowhere yet."""
+        ...
+
+
+class Certificate(RTCCertificate):
+    """Self-signed, P-256, without TLS renegotiation (RFC 8827 section 6.5 has no use for it)."""
+
+    def _create_ssl_context(self, srtp_profiles: Any) -> SSL.Context:
+        context = super()._create_ssl_context(srtp_profiles)
+        context.set_options(SSL.OP_NO_RENEGOTIATION)
+        return context
+
+    @property
+    def sha256(self) -> str:
+        return next(f.value for f in self.getFingerprints() if f.algorithm == "sha-256")
+
+
+class _Transport:
+    """The stand-in for ``RTCIceTransport``."""
+
+    role = "controlled"
+
+    def __init__(self, path: DatagramPath) -> None:
+        self._path = path
+
+    async def _recv(self) -> bytes:
+        return await self._path.receive()
+
+    async def _send(self, data: bytes) -> None:
+        self._path.send(data)
+
+
+class _Dtls(RTCDtlsTransport):
+    """aiortc's DTLS with datagram boundaries kept and quick recovery of a lost flight.
+
+    aiortc reads at most 1500 bytes of its memory BIO per step and sends them as one datagram: a longer flight
+    (post-quantum key shares make it so) would be cut inside a record, and its rest would wait for the next step.
+
+    OpenSSL repeats a flight after 1, 2, 4 s whatever it hears meanwhile. A browser that misses it repeats its own
+    after 50 ms, so a repeated handshake message is taken as the request to send ours again.
+    """
+
+    def __init__(self, path: DatagramPath, certificate: Certificate) -> None:
+        super().__init__(_Transport(path), [certificate])  # type: ignore[arg-type]
+        # AES-128 first: AES-256 costs more per packet and buys nothing over a 128-bit key exchange.
+        self._srtp_profiles = [p for p in _dtls.SRTP_PROFILES if p is not _dtls.SRTP_AEAD_AES_256_GCM]
+        self._path = path
+        self._flight: list[bytes] = []
+        self._flight_at = 0.0
+        self._heard: set[bytes] = set()
+
+    def watch(self, data: bytes) -> None:
+        """See each datagram before OpenSSL does. The record header is left out: its number differs in a repetition."""
+        if self.encrypted or data[0] != _HANDSHAKE:
+            return
+        body = data[13:]
+        now = time.monotonic()
+        if body not in self._heard:
+            if len(self._heard) < MAX_HEARD:
+                self._heard.add(body)
+        elif now - self._flight_at > FLIGHT_INTERVAL_SECONDS:
+            self._flight_at = now
+            for datagram in self._flight:
+                self._path.send(datagram)
+
+    async def _write_ssl(self) -> None:
+        pending = bytearray()
+        while self._ssl is not None:
+            try:
+                pending += self._ssl.bio_read(65536)
+            except SSL.Error:
+                break
+        datagrams = split_records(bytes(pending), DTLS_MTU)
+        if datagrams and not self.encrypted:
+            self._flight, self._flight_at = datagrams, time.monotonic()
+        for datagram in datagrams:
+            self._path.send(datagram)
+
+
+def split_records(data: bytes, mtu: int) -> list[bytes]:
+    """Group whole DTLS records into datagrams of at most ``mtu`` bytes; a record is never cut."""
+    datagrams: list[bytes] = []
+    start = pos = 0
+    while pos < len(data):
+        end = min(len(data), pos + _record_bytes(data, pos))
+        if end - start > mtu and pos > start:
+            datagrams.append(data[start:pos])
+            start = pos
+        pos = end
+    if data[start:]:
+        datagrams.append(data[start:])
+    return datagrams
+
+
+def _record_bytes(data: bytes, pos: int) -> int:
+    """Length of the record at ``pos``. The unified header of DTLS 1.3 (RFC 9147 section 4) starts with 0b001."""
+    first = data[pos]
+    if first & 0xE0 != 0x20:
+        return 13 + int.from_bytes(data[pos + 11 : pos + 13], "big")
+    header = 1 + (2 if first & 0x08 else 1)
+    if not first & 0x04:
+        return len(data) - pos
+    return header + 2 + int.from_bytes(data[pos + header : pos + header + 2], "big")
+
+
+class _Sctp(RTCSctpTransport):
+    """aiortc's SCTP without its trust in the peer: nothing a peer sends may raise, loop or grow without bound."""
+
+    def __init__(self, dtls: _Dtls, on_abuse: Callable[[str], None]) -> None:
+        super().__init__(dtls, SCTP_PORT)
+        self._on_abuse = on_abuse
+        self.malformed = 0
+
+    async def _handle_data(self, data: bytes) -> None:
+        try:
+            await super()._handle_data(data)
+        except Exception:
+            # aiortc checks lengths and states by struct.error, assert, KeyError and more; all of them mean: not usable.
+            self.malformed += 1
+
+    async def _receive_data_chunk(self, chunk: DataChunk) -> None:
+        strange = chunk.stream_id not in self._inbound_streams and len(self._inbound_streams) >= MAX_INBOUND_STREAMS
+        if not chunk.user_data or strange:
+            self.malformed += 1
+            return
+        await super()._receive_data_chunk(chunk)
+        waiting = sum(len(stream.reassembly) for stream in self._inbound_streams.values())
+        if self._advertised_rwnd < 0 or waiting + len(self._sack_misordered) > MAX_REASSEMBLY_CHUNKS:
+            self._on_abuse("the peer sent more data than it was allowed to")
+
+    async def _receive_sack_chunk(self, chunk: SackChunk) -> None:
+        if sum(abs(end - start) + 1 for start, end in chunk.gaps) > len(self._sent_queue) + 64:
+            self.malformed += 1
+            return
+        await super()._receive_sack_chunk(chunk)
+
+    async def _data_channel_receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
+        opens = pp_id == WEBRTC_DCEP and data[:1] == bytes((_DATA_CHANNEL_OPEN,))
+        if len(data) > MAX_MESSAGE_BYTES or (opens and len(self._data_channels) >= MAX_CHANNELS):
+            self.malformed += 1
+            return
+        await super()._data_channel_receive(stream_id, pp_id, data)
+
+    async def _send_chunk(self, chunk: Chunk) -> None:
+        try:
+            await super()._send_chunk(chunk)
+        except (ConnectionError, SSL.Error):
+            # A timer of the association may fire while its transport goes; what it would have sent is moot.
+            return
+
+
+class Channel:
+    """One data channel. Callbacks are plain functions and must not raise."""
+
+    def __init__(self, channel: RTCDataChannel) -> None:
+        self._channel = channel
+        self.label: str = channel.label
+        self.on_open: Callable[[], None] = lambda: None
+        self.on_message: Callable[[bytes | str], None] = lambda message: None
+        self.on_close: Callable[[], None] = lambda: None
+        channel.on("open", self._opened)
+        channel.on("message", self._received)
+        channel.on("close", self._closed)
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._channel.readyState == "open")
+
+    @property
+    def queued_bytes(self) -> int:
+        """Messages that were not handed to SCTP yet; SCTP itself holds at most one message more."""
+        return int(self._channel.bufferedAmount)
+
+    def send(self, message: bytes) -> None:
+        """Queue a message. The caller checks ``is_open`` and bounds the queue. Raises ValueError when it is too
+        long."""
+        self._channel.send(message)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _opened(self) -> None:
+        self.on_open()
+
+    def _received(self, message: bytes | str) -> None:
+        self.on_message(message)
+
+    def _closed(self) -> None:
+        self.on_close()
+
+
+class SrtpPair:
+    """Both directions of one peer's SRTP. ``send_handle`` and ``receive_handle`` are ``srtp_t`` for the raw calls
+    and valid only while this object lives."""
+
+    def __init__(self, receive: Session, send: Session) -> None:
+        self._receive, self._send = receive, send
+        self.receive_handle: Any = receive._srtp[0]
+        self.send_handle: Any = send._srtp[0]
+        self.tag_bytes = _tag_bytes(send)
+        self._ssrcs: set[bytes] = set()
+
+    def known(self, ssrc: bytes) -> bool:
+        """Bound the number of SSRCs a peer may use: libsrtp keeps a context for each of them for good."""
+        if ssrc in self._ssrcs:
+            return True
+        if len(self._ssrcs) >= MAX_SSRCS:
+            return False
+        self._ssrcs.add(ssrc)
+        return True
+
+    def protect_rtcp(self, packet: bytes) -> bytes:
+        return bytes(self._send.protect_rtcp(packet))
+
+    def unprotect_rtcp(self, data: bytes) -> bytes | None:
+        """None unless the packet is authentic and new."""
+        try:
+            return bytes(self._receive.unprotect_rtcp(data))
+        except (SrtpError, ValueError):
+            return None
+
+
+class SecureTransport:
+    """DTLS, SRTP keys and SCTP of one peer, on a datagram path."""
+
+    def __init__(self, path: DatagramPath, certificate: Certificate) -> None:
+        self.dtls = _Dtls(path, certificate)
+        self.sctp = _Sctp(self.dtls, self._abused)
+        self.srtp: SrtpPair | None = None
+        self.on_channel: Callable[[Channel], None] = lambda channel: None
+        self.on_lost: Callable[[str], None] = lambda why: None
+        self._stopped = False
+        self.sctp.on("datachannel", lambda channel: self.on_channel(Channel(channel)))
+        self.dtls.on("statechange", self._changed)
+
+    @property
+    def malformed(self) -> int:
+        return self.sctp.malformed
+
+    @property
+    def associated(self) -> bool:
+        """SCTP is up."""
+        return bool(self.sctp.state == "connected")
+
+    def watch(self, data: bytes) -> None:
+        self.dtls.watch(data)
+
+    async def connect(
+        self, fingerprints: Sequence[tuple[str, str]], client: bool, sctp_port: int, max_message_bytes: int
+    ) -> None:
+        """Handshake, then start SCTP if the peer has a port for it. Raises :class:`HandshakeError`.
+
+        SCTP is started without giving control back in between: the peer's INIT may already be waiting.
+        """
+        self.dtls._set_role("client" if client else "server")
+        known = [RTCDtlsFingerprint(algorithm=a, value=v) for a, v in fingerprints]
+        try:
+            await self.dtls.start(RTCDtlsParameters(known))
+        except SSL.Error as error:
+            raise HandshakeError("DTLS failed") from error
+        if self.dtls.state != "connected":
+            raise HandshakeError("DTLS failed: wrong fingerprint, no common cipher, or the peer went away")
+        self.srtp = SrtpPair(self.dtls._rx_srtp, self.dtls._tx_srtp)
+        if sctp_port:
+            await self.sctp.start(RTCSctpCapabilities(maxMessageSize=max_message_bytes), sctp_port)
+
+    def open_channel(self, label: str, stream_id: int | None = None) -> Channel:
+        """Announce an ordered, reliable channel in-band, or with ``stream_id`` one that both sides agreed upon."""
+        parameters = RTCDataChannelParameters(label=label, negotiated=stream_id is not None, id=stream_id)
+        return Channel(RTCDataChannel(self.sctp, parameters))
+
+    async def stop(self) -> None:
+        """SCTP abort and DTLS close_notify, while the path still leads somewhere."""
+        self._stopped = True
+        await self.sctp.stop()
+        await self.dtls.stop()
+
+    def _changed(self) -> None:
+        if self.dtls.state in ("closed", "failed") and not self._stopped:
+            self.on_lost(f"DTLS {self.dtls.state}")
+
+    def _abused(self, why: str) -> None:
+        if not self._stopped:
+            self.on_lost(why)
+
+
+def new_certificate() -> Certificate:
+    return Certificate.generateCertificate()
+
+
+def pointer(buffer: bytearray) -> Any:
+    """C pointer to a bytearray, which must not be resized while the pointer is in use."""
+    return ffi.from_buffer(buffer)
+
+
+def int_array(size: int) -> Any:
+    return ffi.new("int[]", size)
+
+
+def copy_ints(target: Any, source: Any, count: int) -> None:
+    ffi.memmove(target, source, 4 * count)
+
+
+def _tag_bytes(session: Session) -> int:
+    """Bytes that protection adds (16 for GCM, 10 for SHA1_80): measured, so that no profile table is needed."""
+    packet = struct.pack("!BBHII", 0x80, 0, 0, 0, secrets.randbits(32)) + b"probe"
+    return len(session.protect(packet)) - len(packet)
+
+
+def self_test() -> None:
+    """Raises RuntimeError at start, rather than in a call, if pylibsrtp's raw calls do not do what ``Session`` does."""
+    key = secrets.token_bytes(30)
+    packet = struct.pack("!BBHII", 0x80, 96, 1, 2, 3) + b"payload"
+    send = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    receive = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND))
+    reference = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    buffer = bytearray(packet + bytes(HEADROOM))
+    length = int_array(1)
+    length[0] = len(packet)
+    failed = protect(send._srtp[0], pointer(buffer), length)
+    if failed or bytes(buffer[: length[0]]) != reference.protect(packet):
+        raise RuntimeError("pylibsrtp's raw calls do not match Session.protect; install the pinned version")
+    if unprotect(receive._srtp[0], pointer(buffer), length) or bytes(buffer[: length[0]]) != packet:
+        raise RuntimeError("pylibsrtp's raw calls do not match Session.unprotect; install the pinned version")

@@ -1,0 +1,328 @@
+"""The streamer's side: packets decrypted in place, sorted into streams, handed on in batches, and reported about."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from runtime.relay.core import rtcp
+from runtime.relay.core.forwarding import PacketCache, Reception, accepts_source
+from runtime.relay.core.keyframes import KeyframePolicy, starts_keyframe
+from runtime.relay.core.negotiation import Track
+from runtime.relay.core.rtp import (
+    ABS_SEND_TIME,
+    HEADER,
+    MIN_PACKET_BYTES,
+    Header,
+    abs_send_time,
+    extension_offset,
+    is_rtcp,
+    payload,
+)
+
+from . import aiortc_adapter as srtp
+from .batch import Batch, BatchSender, Wire
+from .peer import Peer
+
+if TYPE_CHECKING:
+    from .egress import Output
+
+_unpack_header = HEADER.unpack_from
+NACK_INTERVAL_SECONDS = 0.05
+# Encoders may put delimiters and parameter sets into packets of their own in front of a keyframe's first slice.
+FRAME_START_PACKETS = 4
+MAX_NACK = 64
+CNAME = b"relay"
+
+
+class Source:
+    """One RTP stream from the streamer and the players' outputs that follow it."""
+
+    def __init__(self, ingest: Ingest, track: Track) -> None:
+        self.ingest, self.track = ingest, track
+        self.kind = track.kind
+        self.ssrc = 0
+        self.reception = Reception(track.codec.clock_rate)
+        self.cache = PacketCache()
+        self.keyframes = KeyframePolicy()
+        self.outputs: dict[Wire, list[Output]] = {}
+        self.packets = 0
+        self.octets = 0
+        self.frames = 0
+        self.bitrate_bps = 0
+        self.fps = 0.0
+        self._measured: tuple[float, int, int] = (time.monotonic(), 0, 0)
+        self.last: tuple[int, int, float] | None = None  # sequence number, timestamp and time of the last packet
+        self.last_report: tuple[rtcp.SenderReport, float] | None = None
+        self._headers: list[Header] = []
+        self._packets: list[bytes] = []
+        self._fresh: list[Output] = []
+        self._codec = track.codec.upper_name
+        self._send_time_id = track.extensions.get(ABS_SEND_TIME, 0)
+        self._frame_timestamp = -1
+        self._frame_checks = 0
+        self._keyframe_timer: asyncio.TimerHandle | None = None
+        self._fir_number = secrets.randbits(8)
+
+    # Outputs.
+
+    def add(self, output: Output) -> None:
+        self.outputs.setdefault(output.wire, []).append(output)
+        self._fresh.append(output)
+
+    def remove(self, output: Output) -> None:
+        group = self.outputs.get(output.wire, [])
+        if output in group:
+            group.remove(output)
+            if not group:
+                del self.outputs[output.wire]
+        if output in self._fresh:
+            self._fresh.remove(output)
+
+    def all_outputs(self) -> Iterator[Output]:
+        return (output for group in self.outputs.values() for output in group)
+
+    # Packets.
+
+    def switch(self, ssrc: int) -> None:
+        """Packets come from another SSRC now; every output's numbers go on where they were."""
+        if self.ssrc:
+            for output in self.all_outputs():
+                output.remember(self.last)
+            self._fresh = list(self.all_outputs())
+            self.cache.clear()
+        self.ssrc = ssrc
+        self.reception = Reception(self.track.codec.clock_rate)
+        self.last = None
+        self.last_report = None
+
+    def push(self, header: Header, packet: bytes, now: float) -> None:
+        sequence = header[2]
+        self.cache.put(sequence, packet)
+        lost = self.reception.packet(sequence, now)
+        if lost and self.ingest.can_nack:
+            self._nack(lost)
+        if header[3] != self._frame_timestamp:
+            self._frame_timestamp = header[3]
+            self._frame_checks = FRAME_START_PACKETS if self.kind == "video" else 0
+        if self._frame_checks:
+            self._frame_checks -= 1
+            if starts_keyframe(self._codec, payload(packet)):
+                self._frame_checks = 0
+                self.keyframes.keyframe(now)
+        self._headers.append(header)
+        self._packets.append(packet)
+
+    def flush(self, now: float) -> None:
+        """Send on what one wake-up brought."""
+        headers, packets = self._headers, self._packets
+        if not headers:
+            return
+        self._headers, self._packets = [], []
+        first, last = headers[0], headers[-1]
+        fresh, self._fresh = self._fresh, []
+        for output in fresh:
+            output.align(first[2], first[3], now)
+        self.last = (last[2], last[3], now)
+        self.reception.measure_jitter(last[3], now)
+        frames = sum([header[1] >> 7 for header in headers])
+        self.packets += len(packets)
+        self.frames += frames
+        self.octets += sum(map(len, packets))
+        offsets: list[int] = []
+        if self._send_time_id:
+            offsets = [extension_offset(packet, self._send_time_id, 3) for packet in packets]
+        batch = Batch(headers, packets, offsets, abs_send_time(now), frames)
+        for wire, outputs in self.outputs.items():
+            self.ingest.sender.fan_out(batch, wire, outputs)
+        if fresh and self.last_report is not None:
+            # A joiner cannot align sound and picture before the first report; the streamer's next may be seconds away.
+            report, at = self.last_report
+            current = report.after(now - at, self.track.codec.clock_rate)
+            for output in fresh:
+                output.sender_report(current, now)
+
+    def measure(self, now: float) -> None:
+        at, octets, frames = self._measured
+        seconds = max(0.001, now - at)
+        self.bitrate_bps = int((self.octets - octets) * 8 / seconds)
+        self.fps = (self.frames - frames) / seconds
+        self._measured = (now, self.octets, self.frames)
+
+    # Feedback to the streamer.
+
+    def request_keyframe(self, cause: str) -> None:
+        """Merged with other requests and throttled by ``KeyframePolicy``; held back ones are sent by a timer."""
+        if not self.ssrc:
+            return  # nothing was sent yet; a stream begins with a keyframe
+        now = time.monotonic()
+        if self.keyframes.want(cause, now):
+            self._send_keyframe_request()
+        self._schedule_keyframe(now)
+
+    def renack(self, now: float) -> None:
+        if self.ingest.can_nack:
+            again = self.reception.overdue(now, NACK_INTERVAL_SECONDS)
+            if again:
+                self._nack(again)
+
+    def stop(self) -> None:
+        if self._keyframe_timer is not None:
+            self._keyframe_timer.cancel()
+            self._keyframe_timer = None
+
+    def sender_report(self, report: rtcp.SenderReport, now: float) -> None:
+        self.reception.sender_report(report.ntp, now)
+        self.last_report = (report, now)
+        for output in self.all_outputs():
+            output.sender_report(report, now)
+
+    def _send_keyframe_request(self) -> None:
+        ingest = self.ingest
+        feedback = self.track.feedback
+        if "ccm fir" in feedback and "nack pli" not in feedback:
+            self._fir_number = (self._fir_number + 1) & 0xFF
+            ingest.peer.send_rtcp(rtcp.full_intra_request(ingest.ssrc, self.ssrc, self._fir_number))
+        else:
+            ingest.peer.send_rtcp(rtcp.picture_loss(ingest.ssrc, self.ssrc))
+
+    def _schedule_keyframe(self, now: float) -> None:
+        wait = self.keyframes.wait_seconds(now)
+        if wait is not None and self._keyframe_timer is None:
+            self._keyframe_timer = asyncio.get_running_loop().call_later(wait, self._keyframe_due)
+
+    def _keyframe_due(self) -> None:
+        self._keyframe_timer = None
+        now = time.monotonic()
+        if self.ingest.peer.closed:
+            return
+        if self.keyframes.due(now):
+            self._send_keyframe_request()
+        self._schedule_keyframe(now)
+
+    def _nack(self, lost: Iterable[int]) -> None:
+        numbers = list(lost)[:MAX_NACK]
+        self.ingest.peer.send_rtcp(rtcp.nack(self.ingest.ssrc, self.ssrc, numbers))
+
+
+class Ingest:
+    """All streams of one streamer connection."""
+
+    def __init__(self, peer: Peer, tracks: Iterable[Track], sender: BatchSender, on_video: Callable[[], None]) -> None:
+        self.peer, self.port, self.sender = peer, peer.port, sender
+        self.ssrc = secrets.randbits(31) or 1
+        self.counters: collections.Counter[str] = peer.port.counters
+        self.sources = [Source(self, track) for track in tracks]
+        self.target_bps = 0
+        self.can_nack = any("nack" in source.track.feedback for source in self.sources)
+        self._on_video: Callable[[], None] | None = on_video
+        self._by_pt = {source.track.codec.pt: source for source in self.sources}
+        self._by_ssrc: dict[int, Source] = {}
+        self._pointer = srtp.pointer(self.port.rx)
+        self._length = srtp.int_array(1)
+
+    def source(self, kind: str) -> Source | None:
+        return next((source for source in self.sources if source.kind == kind), None)
+
+    def start(self) -> None:
+        """Keys are there: take packets."""
+        self._keys = self.peer.srtp
+        self._handle = self._keys.receive_handle
+        self._min_bytes = MIN_PACKET_BYTES + self._keys.tag_bytes
+        self.peer.ice.on_media = self._media
+        self.peer.ice.on_batch_end = self._batch_end
+
+    def stop(self) -> None:
+        for source in self.sources:
+            source.stop()
+
+    def nack_tick(self, now: float) -> None:
+        """Ask again for what is still missing; several times a second."""
+        for source in self.sources:
+            source.renack(now)
+
+    def report(self, now: float) -> None:
+        """Receiver reports; about once a second."""
+        blocks = [source.reception.report(source.ssrc, now) for source in self.sources if source.ssrc]
+        if blocks:
+            packet = rtcp.receiver_report(self.ssrc, blocks) + rtcp.source_description(self.ssrc, CNAME)
+            self.peer.send_rtcp(packet)
+
+    def measure(self, now: float) -> None:
+        """Rates since the last call; about once a second."""
+        for source in self.sources:
+            source.measure(now)
+
+    def ask_bitrate(self, target_bps: int) -> None:
+        """Tell the encoder what the players can take, by REMB."""
+        self.target_bps = target_bps
+        media = [source.ssrc for source in self.sources if source.ssrc and source.kind == "video"]
+        if media:
+            self.peer.send_rtcp(rtcp.remb(self.ssrc, target_bps, media))
+
+    def _media(self, size: int) -> None:
+        """One SRTP or SRTCP packet in the port's buffer; runs for every packet that arrives."""
+        rx = self.port.rx
+        if is_rtcp(rx[1]):
+            self._rtcp(bytes(self.port.view[:size]))
+            return
+        header: Header = _unpack_header(rx)
+        source = self._by_ssrc.get(header[4]) or self._new_source(header)
+        if source is None or size < self._min_bytes or header[1] & 0x7F != source.track.codec.pt:
+            self.counters["rtp_unexpected"] += 1
+            return
+        self._length[0] = size
+        if srtp.unprotect(self._handle, self._pointer, self._length):
+            self.counters["rtp_unprotect_failed"] += 1
+            return
+        now = time.monotonic()
+        begins = header[4] != source.ssrc
+        if begins:
+            self._adopt(source, header[4])
+        source.push(header, bytes(self.port.view[: self._length[0]]), now)
+        if begins and source.kind == "video" and source.keyframes.keyframe_at != now:
+            source.request_keyframe("first")
+
+    def _new_source(self, header: Header) -> Source | None:
+        """The source that an unknown SSRC may take over, by its payload type; nothing is believed before decryption."""
+        source = self._by_pt.get(header[1] & 0x7F)
+        if source is None:
+            return None
+        silent = time.monotonic() - source.last[2] if source.last is not None else 0.0
+        if not accepts_source(source.ssrc, header[4], source.track.ssrcs, silent):
+            return None
+        return source if self._keys.known(header[4].to_bytes(4, "big")) else None
+
+    def _adopt(self, source: Source, ssrc: int) -> None:
+        self._by_ssrc.pop(source.ssrc, None)
+        self._by_ssrc[ssrc] = source
+        source.switch(ssrc)
+        if source.kind == "video" and self._on_video is not None:
+            self._on_video()
+            self._on_video = None
+
+    def _batch_end(self) -> None:
+        now = time.monotonic()
+        for source in self.sources:
+            source.flush(now)
+
+    def _rtcp(self, data: bytes) -> None:
+        plain = self.peer.receive_rtcp(data)
+        if plain is None:
+            self.counters["rtcp_unprotect_failed"] += 1
+            return
+        try:
+            packets = rtcp.parse(plain)
+        except rtcp.RtcpError:
+            self.counters["rtcp_malformed"] += 1
+            return
+        now = time.monotonic()
+        for packet in packets:
+            if isinstance(packet, rtcp.SenderReport):
+                source = self._by_ssrc.get(packet.ssrc)
+                if source is not None:
+                    source.sender_report(packet, now)

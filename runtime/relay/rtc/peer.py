@@ -1,0 +1,125 @@
+"""One remote peer: ICE-lite, DTLS and SCTP together, from the exchange of descriptions to the goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from runtime.relay.core.negotiation import Local
+from runtime.relay.core.sdp import Description
+
+from .aiortc_adapter import Certificate, Channel, HandshakeError, SecureTransport, SrtpPair
+from .ice import IcePeer
+from .udp import UdpPort
+
+logger = logging.getLogger(__name__)
+
+
+class Peer:
+    """A connection to the streamer or to a player.
+
+    ``on_connected`` runs at most once, when keys are agreed and the address has proven to receive; ``on_closed`` at
+    most once, with the reason; ``on_channel`` for each channel that the peer opens. None of them may raise.
+    """
+
+    def __init__(self, port: UdpPort, certificate: Certificate, name: str, handshake_seconds: float) -> None:
+        self.name = name
+        self.port = port
+        self.ice: IcePeer = port.add_peer()
+        self.secure = SecureTransport(self.ice, certificate)
+        self.connected = False
+        self.closed = False
+        self.on_connected: Callable[[], None] = lambda: None
+        self.on_closed: Callable[[str], None] = lambda why: None
+        self.created = time.monotonic()
+        self.closing: asyncio.Task[None] | None = None
+        self._certificate = certificate
+        self._handshake_seconds = handshake_seconds
+        self._task: asyncio.Task[None] | None = None
+        self.ice.on_dtls = self.secure.watch
+        self.ice.on_ready = self._ready
+        self.ice.on_closed = self._ice_closed
+        self.secure.on_lost = self.close
+
+    def local(self, setup: str, candidates: tuple[str, ...]) -> Local:
+        """What the SDP writer needs to know of this side."""
+        return Local(self.ice.local_ufrag, self.ice.local_pwd, self._certificate.sha256, setup, candidates)
+
+    def on_channel(self, callback: Callable[[Channel], None]) -> None:
+        self.secure.on_channel = callback
+
+    @property
+    def started(self) -> bool:
+        return self._task is not None
+
+    def start(self, remote: Description, client: bool) -> None:
+        """Begin once both descriptions are known. ``client``: we are the DTLS client (a=setup:active)."""
+        self.ice.last_check = time.monotonic()
+        self.ice.remote_ufrag, self.ice.remote_pwd = remote.ufrag, remote.pwd
+        self._task = asyncio.get_running_loop().create_task(self._run(remote, client))
+
+    @property
+    def srtp(self) -> SrtpPair:
+        """Keys; only after ``on_connected``."""
+        if self.secure.srtp is None:
+            raise RuntimeError(f"{self.name} has no keys yet")
+        return self.secure.srtp
+
+    def send_rtcp(self, packet: bytes) -> None:
+        path, srtp = self.ice.media_path, self.secure.srtp
+        if path is not None and srtp is not None and not self.closed:
+            path[0].send(srtp.protect_rtcp(packet), path[1])
+
+    def receive_rtcp(self, data: bytes) -> bytes | None:
+        """Decrypt; None if it is not authentic or the peer uses too many sources."""
+        srtp = self.secure.srtp
+        if srtp is None or len(data) < 12 or not srtp.known(data[4:8]):
+            return None
+        return srtp.unprotect_rtcp(data)
+
+    def close(self, why: str) -> None:
+        """Say goodbye while the address is still known, then let go. The farewell itself runs in ``closing``."""
+        if self.closed:
+            return
+        self.closed = True
+        self.connected = False
+        logger.info("%s closed: %s", self.name, why)
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        self.closing = asyncio.get_running_loop().create_task(self._farewell(why))
+        self.on_closed(why)
+
+    async def _farewell(self, why: str) -> None:
+        try:
+            await self.secure.stop()
+        finally:
+            self.ice.close(why)
+
+    async def _run(self, remote: Description, client: bool) -> None:
+        """A DTLS server may begin at the first check; a client must not, or its first flight may take a path that is
+        not used in the end."""
+        await (self.ice.nominated if client else self.ice.checked).wait()
+        try:
+            async with asyncio.timeout(self._handshake_seconds):
+                await self.secure.connect(remote.fingerprints, client, remote.sctp_port, remote.max_message_bytes)
+        except TimeoutError:
+            self.close("DTLS handshake timed out")
+        except (HandshakeError, ConnectionError) as error:
+            self.close(str(error) or "the connection went away")
+        except Exception as error:
+            # OpenSSL and aiortc raise many types for what a peer may send; the peer alone is affected.
+            self.close(f"handshake failed: {type(error).__name__}")
+        else:
+            self.ice.want_media()
+
+    def _ice_closed(self, why: str) -> None:
+        self.close(why if self.started else "the offer was not answered")
+
+    def _ready(self) -> None:
+        if self.closed:
+            return
+        self.connected = True
+        logger.info("%s connected after %.0f ms", self.name, (time.monotonic() - self.created) * 1000)
+        self.on_connected()
