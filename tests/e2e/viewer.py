@@ -93,11 +93,11 @@ class Viewer:
 
     def open_catalogue(self) -> None:
         self.page.goto(self.base_url + "/")
-        self.seen("catalogue").wait_for()
+        self.seen("titles").wait_for()
 
     def start(self, title: str) -> str:
         """Click the title's start button; answers the session's id once its page is there."""
-        self.seen(f"start-{title}").click()
+        self.seen(f"title-card-{title}").get_by_test_id("start-button").click()
         self.page.wait_for_url("**/session/*")
         return self.page.url.split("/session/")[1].split("?")[0].split("#")[0]
 
@@ -110,7 +110,7 @@ class Viewer:
     def frames_decoded(self) -> int:
         return int(
             self.page.evaluate(
-                "() => document.querySelector('[data-testid=stream-video] video, video')"
+                "() => document.querySelector('[data-testid=stage] video')"
                 "?.getVideoPlaybackQuality?.().totalVideoFrames ?? 0"
             )
         )
@@ -119,7 +119,7 @@ class Viewer:
         """What the sample title wrote into the frame on screen, and when it was read (epoch ms)."""
         return self.page.evaluate(
             """() => {
-              const video = document.querySelector('[data-testid=stream-video] video, video');
+              const video = document.querySelector('[data-testid=stage] video');
               if (!video || !video.videoWidth) return null;
               const reading = window.pixelstreamMarker.readVideo(video);
               return reading && {...reading, readMs: Date.now()};
@@ -133,7 +133,7 @@ class Viewer:
         """Page coordinates of a place in the picture given as fractions, letterboxing considered."""
         box = self.page.evaluate(
             """() => {
-              const video = document.querySelector('[data-testid=stream-video] video, video');
+              const video = document.querySelector('[data-testid=stage] video');
               const r = video.getBoundingClientRect();
               return {x: r.x, y: r.y, w: r.width, h: r.height, vw: video.videoWidth, vh: video.videoHeight};
             }"""
@@ -161,7 +161,7 @@ class Viewer:
         return self.eventually(f"a click at {x:.2f},{y:.2f} in the picture", self.marker, landed, seconds=seconds) or {}
 
     def unmute(self) -> None:
-        button = self.seen("unmute")
+        button = self.seen("tap-for-sound")
         if button.is_visible():
             button.click()
 
@@ -195,15 +195,56 @@ class Viewer:
     def participants(self) -> int:
         return self.seen("people-list").locator("[data-testid^=participant-]").count()
 
+    def press_tool(self, tool: str) -> None:
+        """A toolbar button; the bar rests until the pointer moves."""
+        self.page.mouse.move(640, 12)
+        self.page.mouse.move(640, 8)
+        self.seen(f"{tool}-button").click()
+
     def open_people(self) -> None:
         if not self.seen("people-list").is_visible():
-            self.seen("people-button").click()
+            self.press_tool("people")
             self.seen("people-list").wait_for()
 
     def open_chat(self) -> None:
         if not self.seen("chat-input").is_visible():
-            self.seen("chat-button").click()
+            self.press_tool("chat")
             self.seen("chat-input").wait_for()
+
+    def close_panel(self) -> None:
+        button = self.seen("close-panel")
+        if button.count() and button.first.is_visible():
+            button.first.click()
+
+    def invite_link(self, role: str) -> str:
+        """Make an invitation by the dialog and answer its link."""
+        self.press_tool("invite")
+        self.seen(f"invite-role-{role}").check(force=True)
+        self.seen("create-invite").click()
+        field = self.seen("invite-link")
+        field.wait_for()
+        link = str(field.input_value())
+        self.page.keyboard.press("Escape")
+        return link
+
+    def enter(self, name: str | None = None) -> None:
+        """Through the invitation's page into the session."""
+        self.seen("join-page").wait_for()
+        if name:
+            self.seen("join-name").fill(name)
+        self.seen("join-button").click()
+        self.page.wait_for_url("**/session/*")
+
+    def ask_for_control(self) -> None:
+        self.close_panel()
+        self.page.mouse.move(640, 8)
+        self.seen("ask-control").click()
+
+    def grant_control(self) -> None:
+        self.seen("grant-control").first.click()
+
+    def has_control(self) -> bool:
+        return self.seen("player").get_attribute("data-control") == "you"
 
     def say(self, text: str) -> None:
         self.open_chat()

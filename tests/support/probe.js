@@ -11,8 +11,8 @@
     }
   };
 
-  const video = () => document.querySelector("[data-testid=stream-video] video, video");
-  const probe = { firstFrameMs: null, clickMs: null };
+  const video = () => document.querySelector("[data-testid=stage] video");
+  const probe = { firstFrameMs: null, startedMs: null };
 
   // The moment the first frame of the newest video element was presented.
   let watched = null;
@@ -25,7 +25,8 @@
     setTimeout(watch, 20);
   };
   watch();
-  addEventListener("click", () => { probe.clickMs = Date.now(); }, { capture: true });
+  // Clicks before the first frame: the last of them began the start or the join.
+  addEventListener("click", () => { if (probe.firstFrameMs === null) probe.startedMs = Date.now(); }, { capture: true });
 
   const inbound = async () => {
     const found = { video: null, audio: null };
