@@ -1,0 +1,82 @@
+import { computed, signal } from "@preact/signals";
+import type { ApiError } from "../api/client";
+import type { LocalText } from "../api/types";
+import { recall, remember } from "../storage";
+import type { Said, Texts } from "./en";
+
+/** Every language is one file of the shape `Texts`; a new one is added here and nowhere else. */
+const LANGUAGES = {
+  en: { name: "English", load: async (): Promise<Texts> => (await import("./en")).en },
+  ru: { name: "Русский", load: async (): Promise<Texts> => (await import("./ru")).ru },
+} as const;
+
+export type Language = keyof typeof LANGUAGES;
+
+export const languages = Object.entries(LANGUAGES).map(([tag, { name }]) => ({ tag: tag as Language, name }));
+
+const texts = signal<Texts | undefined>(undefined);
+export const language = signal<Language>("en");
+
+const formats = computed(() => ({
+  time: new Intl.DateTimeFormat(language.value, { hour: "2-digit", minute: "2-digit" }),
+  date: new Intl.DateTimeFormat(language.value, { dateStyle: "medium" }),
+  dateTime: new Intl.DateTimeFormat(language.value, { dateStyle: "medium", timeStyle: "short" }),
+  number: new Intl.NumberFormat(language.value, { maximumFractionDigits: 1 }),
+  percent: new Intl.NumberFormat(language.value, { style: "percent", maximumFractionDigits: 1 }),
+}));
+
+/** The texts of the current language; a component that calls it is drawn again when the language changes. */
+export function t(): Texts {
+  const current = texts.value;
+  if (current === undefined) throw new Error("setLanguage must have finished before the first text is used");
+  return current;
+}
+
+/** Load a language and switch to it; rejects when its file cannot be fetched. */
+export async function setLanguage(tag: Language, keep = false): Promise<void> {
+  const loaded = await LANGUAGES[tag].load();
+  language.value = tag;
+  texts.value = loaded;
+  document.documentElement.lang = tag;
+  if (keep) remember("language", tag);
+}
+
+/** The remembered language, else the first of the browser's that we have, else English. */
+export function preferredLanguage(): Language {
+  const wanted = [recall("language") ?? "", ...navigator.languages];
+  for (const tag of wanted) {
+    const base = tag.split("-")[0] ?? "";
+    if (base in LANGUAGES) return base as Language;
+  }
+  return "en";
+}
+
+/** The best version of an operator's text: current language, English, or any. */
+export function localText(text: LocalText | undefined, fallback = ""): string {
+  if (!text) return fallback;
+  return text[language.value] ?? text["en"] ?? Object.values(text)[0] ?? fallback;
+}
+
+export function errorText(error: ApiError): Said {
+  return t().errors[error.code];
+}
+
+export const formatTime = (ms: number): string => formats.value.time.format(ms);
+export const formatDate = (ms: number): string => formats.value.date.format(ms);
+export const formatDateTime = (ms: number): string => formats.value.dateTime.format(ms);
+export const formatNumber = (value: number): string => formats.value.number.format(value);
+export const formatPercent = (fraction: number): string => formats.value.percent.format(fraction);
+
+/** 65 → "1:05", 3725 → "1:02:05". */
+export function formatClock(seconds: number): string {
+  const whole = Math.max(0, Math.ceil(seconds));
+  const pad = (n: number): string => String(n).padStart(2, "0");
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60), whole % 60];
+  return h > 0 ? `${h}:${pad(m)}:${pad(s)}` : `${m}:${pad(s)}`;
+}
+
+/** "3 minutes", "40 seconds": for sentences. */
+export function formatDuration(seconds: number): string {
+  const { minutes, seconds: inSeconds } = t().common;
+  return seconds >= 90 ? minutes(Math.round(seconds / 60)) : inSeconds(Math.max(1, Math.round(seconds)));
+}

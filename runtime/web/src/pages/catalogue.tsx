@@ -1,0 +1,176 @@
+import { batch, signal } from "@preact/signals";
+import type { JSX } from "preact";
+import { useEffect } from "preact/hooks";
+import { type ApiError, asApiError, request } from "../api/client";
+import { isFinal } from "../api/codes";
+import { subscribe } from "../api/events";
+import type { Page, Session, Title } from "../api/types";
+import { t } from "../i18n";
+import { Icon } from "../ui/icons";
+import { ErrorNote, Heading } from "../ui/message";
+import { OfflinePage } from "./not-found";
+import { matches } from "./search";
+import { ResumeCard, TitleCard } from "./title-card";
+
+// Kept outside the component: whoever comes back from a session sees the last known catalogue at once.
+const titles = signal<Title[] | undefined>(undefined);
+const mine = signal<Session[]>([]);
+const failure = signal<ApiError | undefined>(undefined);
+const words = signal("");
+const live = signal(true);
+
+async function load(stop: AbortSignal): Promise<void> {
+  try {
+    const [all, own] = await Promise.all([
+      request<Page<Title>>("GET", "/api/v1/titles", { signal: stop }),
+      request<Page<Session>>("GET", "/api/v1/sessions?mine=true", { signal: stop }),
+    ]);
+    batch(() => {
+      titles.value = all.items;
+      mine.value = own.items.filter((session) => !isFinal(session.state));
+      failure.value = undefined;
+    });
+  } catch (error) {
+    if (!stop.aborted) failure.value = asApiError(error);
+  }
+}
+
+export function CataloguePage(): JSX.Element {
+  useEffect(() => {
+    const abort = new AbortController();
+    void load(abort.signal);
+    const events = subscribe(
+      "/api/v1/events",
+      {
+        titles: (data) => {
+          titles.value = (data as Page<Title>).items;
+        },
+      },
+      {
+        onOpen: () => {
+          if (!live.value) void load(abort.signal);
+          live.value = true;
+        },
+        onLost: () => {
+          live.value = false;
+        },
+      },
+    );
+    return () => {
+      abort.abort();
+      events.close();
+    };
+  }, []);
+
+  const reload = (): void => {
+    failure.value = undefined;
+    void load(new AbortController().signal);
+  };
+  const nothingYet = titles.value === undefined;
+  if (failure.value?.code === "offline" && nothingYet) return <OfflinePage onBack={reload} />;
+  return (
+    <div class="catalogue" data-testid="catalogue">
+      <div class="catalogue-head">
+        <Heading>{t().catalogue.heading}</Heading>
+        <p class="lead">{t().catalogue.lead}</p>
+      </div>
+      {failure.value && (
+        <ErrorNote error={failure.value}>
+          <button type="button" class="button" onClick={reload}>
+            {t().common.retry}
+          </button>
+        </ErrorNote>
+      )}
+      {!live.value && !failure.value && (
+        <p class="note" role="status">
+          {t().shell.reconnecting}
+        </p>
+      )}
+      <Resume />
+      <SearchBox />
+      <Titles />
+    </div>
+  );
+}
+
+function Resume(): JSX.Element | null {
+  if (mine.value.length === 0) return null;
+  return (
+    <section class="resume" aria-labelledby="resume-heading" data-testid="resume">
+      <h2 id="resume-heading">{t().catalogue.yourSessions}</h2>
+      <ul class="resume-list">
+        {mine.value.map((session) => (
+          <li key={session.id}>
+            <ResumeCard session={session} title={titles.value?.find(({ name }) => name === session.title)} />
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function SearchBox(): JSX.Element {
+  const found = titles.value?.filter((title) => matches(title, words.value)).length ?? 0;
+  return (
+    <search class="search-row">
+      <label class="search-box">
+        <span class="visually-hidden">{t().catalogue.search}</span>
+        <Icon name="search" />
+        <input
+          type="search"
+          data-testid="search"
+          placeholder={t().catalogue.searchPlaceholder}
+          value={words.value}
+          onInput={(event) => {
+            words.value = event.currentTarget.value;
+          }}
+        />
+      </label>
+      <p class="muted" role="status">
+        {titles.value && t().catalogue.found(found)}
+      </p>
+    </search>
+  );
+}
+
+function Titles(): JSX.Element {
+  if (titles.value === undefined) {
+    return (
+      <ul class="title-grid" aria-hidden="true">
+        {[0, 1, 2].map((n) => (
+          <li key={n} class="title-card skeleton" />
+        ))}
+      </ul>
+    );
+  }
+  const shown = titles.value.filter((title) => matches(title, words.value));
+  if (shown.length === 0) {
+    const none = titles.value.length === 0;
+    return (
+      <div class="empty">
+        <Icon name="search" size={28} />
+        <p>{none ? t().catalogue.empty : t().catalogue.nothingFound(words.value.trim())}</p>
+        {!none && (
+          <button
+            type="button"
+            class="button"
+            onClick={() => {
+              words.value = "";
+            }}
+          >
+            {t().catalogue.clearSearch}
+          </button>
+        )}
+      </div>
+    );
+  }
+  return (
+    <ul class="title-grid" data-testid="titles">
+      {shown.map((title) => (
+        <li key={title.name}>
+          <TitleCard title={title} />
+        </li>
+      ))}
+    </ul>
+  );
+}

@@ -1,0 +1,97 @@
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+import { END_REASONS, ERROR_CODES, LOCAL_ERROR_CODES, ROLES, SESSION_STATES, START_STEPS } from "../src/api/codes";
+import { en } from "../src/i18n/en";
+import { ru } from "../src/i18n/ru";
+
+const PROTOCOL = resolve(import.meta.dirname, "../../protocol");
+
+function read(name: string): string {
+  return readFileSync(resolve(PROTOCOL, name), "utf-8");
+}
+
+/** Values of one StrEnum of states.py, in order. */
+function enumValues(name: string): string[] {
+  const body = read("states.py").split(`class ${name}(StrEnum):`)[1]?.split("\nclass ")[0] ?? "";
+  return [...body.matchAll(/^ {4}[A-Z_]+ = "([a-z_]+)"$/gm)].map((match) => match[1] ?? "");
+}
+
+describe("words of the wire are those of the Python sources", () => {
+  it("error codes", () => {
+    const table = read("errors.py").split("ERRORS: dict")[1]?.split("\n}\n")[0] ?? "";
+    const codes = [...table.matchAll(/^ {4}"([a-z_]+)": ErrorKind\(/gm)].map((match) => match[1]);
+    expect(codes.length).toBeGreaterThan(20);
+    expect([...ERROR_CODES].sort()).toEqual(codes.sort());
+  });
+
+  it.each([
+    ["EndReason", END_REASONS],
+    ["StartStep", START_STEPS],
+    ["SessionState", SESSION_STATES],
+    ["Role", ROLES],
+  ] as const)("%s", (name, ours) => {
+    expect(enumValues(name)).toEqual([...ours]);
+  });
+});
+
+describe.each([
+  ["en", en],
+  ["ru", ru],
+] as const)("sentences in %s", (tag, texts) => {
+  it("every error code has its own sentence and a next step", () => {
+    const sentences = [...ERROR_CODES, ...LOCAL_ERROR_CODES].map((code) => texts.errors[code]);
+    for (const said of sentences) {
+      expect(said.what).toMatch(/[.!?]$/);
+      expect(said.fix).toMatch(/[.!?]$/);
+    }
+    expect(new Set(sentences.map(({ what }) => what)).size).toBe(sentences.length);
+  });
+
+  it("every end reason has its own sentence and a next step", () => {
+    const sentences = END_REASONS.map((reason) => texts.endings[reason]);
+    for (const said of sentences) {
+      expect(said.what).toMatch(/[.!?]$/);
+      expect(said.fix).toMatch(/[.!?]$/);
+    }
+    expect(new Set(sentences.map(({ what }) => what)).size).toBe(sentences.length);
+  });
+
+  it("is written in its own alphabet", () => {
+    const all = JSON.stringify(texts.errors) + JSON.stringify(texts.endings) + JSON.stringify(texts.catalogue);
+    const letters = all.replace(/[^\p{L}]/gu, "");
+    const cyrillic = letters.replace(/[^\p{Script=Cyrillic}]/gu, "").length / letters.length;
+    // Keys are English in both.
+    if (tag === "ru") expect(cyrillic).toBeGreaterThan(0.5);
+    else expect(cyrillic).toBe(0);
+  });
+});
+
+/** Every key of English is there in the other languages with the same kind of value, and no text is empty. */
+function compare(path: string, original: unknown, other: unknown): string[] {
+  if (typeof original !== typeof other) return [`${path}: ${typeof original} and ${typeof other}`];
+  if (typeof original === "string") return other === "" ? [`${path}: empty`] : [];
+  if (typeof original !== "object" || original === null) return [];
+  const keys = Object.keys(original);
+  const extra = Object.keys(other as object).filter((key) => !keys.includes(key));
+  return [
+    ...extra.map((key) => `${path}.${key}: unknown`),
+    ...keys.flatMap((key) =>
+      compare(`${path}.${key}`, (original as Record<string, unknown>)[key], (other as Record<string, unknown>)[key]),
+    ),
+  ];
+}
+
+it("Russian is complete", () => {
+  expect(compare("ru", en, ru)).toEqual([]);
+});
+
+it("Russian counts as Russians do", () => {
+  expect([1, 2, 5, 21, 25].map(ru.common.minutes)).toEqual([
+    "1 минута",
+    "2 минуты",
+    "5 минут",
+    "21 минута",
+    "25 минут",
+  ]);
+});

@@ -1,0 +1,80 @@
+import { describe, expect, it } from "vitest";
+import type { Title } from "../src/api/types";
+import { routeOf } from "../src/app";
+import { backoffMs } from "../src/backoff";
+import { formatClock } from "../src/i18n";
+import { matches } from "../src/pages/search";
+import { difference } from "../src/player/text-input";
+import { wantsOurSound } from "../src/player/voice";
+import { isPortalLink } from "../src/router";
+
+describe("routes", () => {
+  it.each([
+    ["/", { page: "catalogue" }],
+    ["/session/abc", { page: "session", argument: "abc" }],
+    ["/join/a%2Fb", { page: "join", argument: "a/b" }],
+    ["/session", { page: "notFound" }],
+    ["/session/a/b", { page: "notFound" }],
+    ["/nowhere", { page: "notFound" }],
+    ["/session/%E0%A4%A", { page: "session", argument: "%E0%A4%A" }],
+  ])("%s", (path, route) => {
+    expect(routeOf(path)).toEqual(route);
+  });
+
+  it("only our own pages are handled without loading", () => {
+    const here = window.location.origin;
+    expect(isPortalLink(new URL("/session/x", here))).toBe(true);
+    expect(isPortalLink(new URL("/docs", here))).toBe(false);
+    expect(isPortalLink(new URL("/api/v1/titles", here))).toBe(false);
+    expect(isPortalLink(new URL("https://elsewhere.example/"))).toBe(false);
+  });
+});
+
+describe("search", () => {
+  const title = {
+    name: "harbour",
+    display_name: { en: "Harbour tour", ru: "Гавань" },
+    description: { en: "Ships and cranes" },
+    tags: ["City"],
+  } as unknown as Title;
+  it.each([
+    ["", true],
+    ["SHIPS", true],
+    ["гава", true],
+    ["city tour", true],
+    ["city train", false],
+  ])("%s", (words, expected) => {
+    expect(matches(title, words)).toBe(expected);
+  });
+});
+
+it("back-off doubles, is spread, and has a ceiling", () => {
+  expect([0, 1, 2, 20].map((n) => backoffMs(n, () => 0.5))).toEqual([500, 1000, 2000, 15_000]);
+  expect(backoffMs(0, () => 0)).toBe(375);
+  expect(backoffMs(0, () => 1)).toBe(625);
+});
+
+it("clock times", () => {
+  expect([0, 9.2, 65, 3725, -4].map(formatClock)).toEqual(["0:00", "0:10", "1:05", "1:02:05", "0:00"]);
+});
+
+it("what a phone's keyboard did is told from the two texts", () => {
+  expect(difference("hel", "hello")).toEqual({ removed: 0, added: "lo" });
+  expect(difference("hello", "help")).toEqual({ removed: 2, added: "p" });
+  expect(difference("a", "")).toEqual({ removed: 1, added: "" });
+});
+
+describe("voice offers", () => {
+  const section = (mid: string, kind: string, direction: string): string =>
+    `m=${kind} 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:${mid}\r\na=${direction}\r\n`;
+  const sdp = `v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\n${section("0", "audio", "sendrecv")}${section("1", "audio", "sendonly")}${section("2", "application", "sendrecv")}`;
+  it.each([
+    ["0", true],
+    ["1", false],
+    ["2", false],
+    ["9", false],
+    [null, false],
+  ])("section %s takes our sound: %s", (mid, expected) => {
+    expect(wantsOurSound(sdp, mid)).toBe(expected);
+  });
+});

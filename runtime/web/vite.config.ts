@@ -1,0 +1,27 @@
+import { defineConfig } from "vitest/config";
+
+// Where `vite dev` finds a running coordinator.
+const COORDINATOR = process.env["PIXELSTREAM_COORDINATOR"] ?? "http://127.0.0.1:8080";
+
+export default defineConfig({
+  base: "/static/",
+  build: {
+    outDir: "../coordinator/static",
+    emptyOutDir: true,
+    target: "es2022",
+    // light-dark() and :has() are used as they are.
+    cssTarget: ["chrome123", "firefox121", "safari17.5"],
+    // A data: URL would need its own exception in the content security policy.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    rolldownOptions: {
+      input: { index: "index.html" },
+      output: {
+        // Sites link to the embed script by a name that must not change with its content.
+        entryFileNames: (chunk) => (chunk.name === "embed" ? "embed.js" : "assets/[name]-[hash].js"),
+      },
+    },
+  },
+  server: { proxy: { "/api": COORDINATOR, "/healthz": COORDINATOR } },
+  test: { environment: "happy-dom", include: ["tests/**/*.test.{ts,tsx}"], restoreMocks: true },
+});
