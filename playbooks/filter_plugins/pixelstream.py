@@ -12,6 +12,7 @@ import hmac
 import ipaddress
 import operator
 import re
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
@@ -310,18 +311,19 @@ def alternative_names(names: Iterable[str]) -> str:
     return ",".join(tagged(name) for name in names)
 
 
-def is_address(name: str) -> bool:
-    """Tell whether ``name`` is an IP address rather than a DNS name."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+def names_only(places: Iterable[str]) -> list[str]:
+    """Return those of ``places`` that are DNS names rather than addresses."""
+    return [place for place in places if alternative_names([place]).startswith("DNS:")]
 
 
 def picture_file(title: Mapping[str, Any]) -> str:
     """Return the path of the title's picture beside the registry file; the name keeps the kind of file."""
     return f"pictures/{title['name']}{PurePosixPath(title['picture']).suffix.lower()}"
+
+
+def random_secret(_name: str) -> str:
+    """Return 256 random bits as text that is safe in URLs, files and shells."""
+    return secrets.token_urlsafe(32)
 
 
 def ufw_source(pair: tuple[Mapping[str, Any], str]) -> dict[str, Any]:
@@ -374,10 +376,11 @@ class FilterModule:
             "pixelstream_add": operator.add,
             "pixelstream_alternative_names": alternative_names,
             "pixelstream_host_key": host_key,
-            "pixelstream_is_address": is_address,
+            "pixelstream_names_only": names_only,
             "pixelstream_title_faults": title_faults,
             "pixelstream_title_hosts": title_hosts,
             "pixelstream_title_builds": title_builds,
+            "pixelstream_random_secret": random_secret,
             "pixelstream_registry": registry_document,
             "pixelstream_ufw_source": ufw_source,
             "pixelstream_unknown_names": unknown_names,
