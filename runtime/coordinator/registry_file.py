@@ -18,6 +18,8 @@ Name = Annotated[str, Meta(pattern="^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$")]
 Language = Annotated[str, Meta(pattern="^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 Texts = dict[Language, Annotated[str, Meta(min_length=1, max_length=2000)]]
 Arguments = tuple[Annotated[str, Meta(max_length=4096)], ...]
+# No dots: labels become field names in the database.
+Labels = dict[Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_/-]{0,62}$")], Annotated[str, Meta(max_length=200)]]
 Environment = dict[Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")], str]
 
 
@@ -73,7 +75,7 @@ class TitleAccess(Config, frozen=True, kw_only=True):
 class Needs(Config, frozen=True, kw_only=True):
     """What a host must have for one session of the title."""
 
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: Labels = field(default_factory=dict)
     vram_bytes: Annotated[int, Meta(ge=0)] = 0
 
 
@@ -125,7 +127,7 @@ class SessionServer(Config, frozen=True, kw_only=True):
     # Template of the public address of a session's relay, with {port} and optionally {host}.
     edge_url: Annotated[str, Meta(pattern=r"^wss?://.*\{port\}")]
     capacity: Annotated[int, Meta(ge=0, le=256)]
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: Labels = field(default_factory=dict)
     # GPU index (as text) -> its slots. Empty: capacity is not bound to GPUs.
     gpus: dict[Annotated[str, Meta(pattern=r"^\d{1,2}$")], GpuSlots] = field(default_factory=dict)
     titles: dict[Name, Build] = field(default_factory=dict)

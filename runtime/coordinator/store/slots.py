@@ -1,0 +1,75 @@
+"""Capacity: one document per taken slot.
+
+The document's ``_id`` is ``{host}:{slot}``. Taking a slot is inserting it, and every engine refuses a second
+document with the same ``_id``; giving it back deletes it on the condition that the session still holds it, so that it
+is freed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .connection import Connection, Document
+from .errors import DuplicateError
+
+COLLECTION = "slot"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A taken slot."""
+
+    host: str
+    number: int
+    session: str
+    claimed_ms: int
+
+
+class Slots:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def claim(self, host: str, number: int, session: str) -> bool:
+        """Take a slot for ``session``; False when somebody else has it. Taking one's own slot again is True."""
+        document = {
+            "_id": _key(host, number),
+            "host": host,
+            "number": number,
+            "session": session,
+            "claimed_ms": self._connection.clock.now_ms(),
+        }
+
+        async def attempt() -> None:
+            await self._connection.collection(COLLECTION).insert_one(document)
+
+        try:
+            await self._connection.run(attempt)
+        except DuplicateError:
+            found = await self._connection.run(
+                lambda: self._connection.collection(COLLECTION).find_one({"_id": document["_id"]})
+            )
+            return found is not None and found["session"] == session
+        return True
+
+    async def free(self, host: str, number: int, session: str) -> bool:
+        """Give a slot back; True when this call did it."""
+        condition = {"_id": _key(host, number), "session": session}
+        result = await self._connection.run(lambda: self._connection.collection(COLLECTION).delete_one(condition))
+        return result.deleted_count == 1
+
+    async def taken(self, hosts: Iterable[str] | None = None) -> list[Slot]:
+        """Taken slots, of all hosts or of some."""
+        query: Document = {} if hosts is None else {"host": {"$in": sorted(hosts)}}
+
+        async def attempt() -> list[Document]:
+            return await self._connection.collection(COLLECTION).find(query).to_list()
+
+        return [
+            Slot(host=d["host"], number=d["number"], session=d["session"], claimed_ms=d["claimed_ms"])
+            for d in await self._connection.run(attempt)
+        ]
+
+
+def _key(host: str, number: int) -> str:
+    return f"{host}:{number}"
