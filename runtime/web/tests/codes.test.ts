@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { END_REASONS, ERROR_CODES, LOCAL_ERROR_CODES, ROLES, SESSION_STATES, START_STEPS } from "../src/api/codes";
 import { en } from "../src/i18n/en";
 import { ru } from "../src/i18n/ru";
+import { FROM_RELAY_TYPES, TO_RELAY_TYPES } from "../src/player/room-types";
 
 const PROTOCOL = resolve(import.meta.dirname, "../../protocol");
 
@@ -33,6 +34,15 @@ describe("words of the wire are those of the Python sources", () => {
   ] as const)("%s", (name, ours) => {
     expect(enumValues(name)).toEqual([...ours]);
   });
+});
+
+it("room messages are those of room.py", () => {
+  const source = read("room.py");
+  const types = (part: string): string[] =>
+    [...part.matchAll(/TYPE: ClassVar\[str\] = "([a-z.]+)"/g)].map((match) => match[1] ?? "");
+  const [fromClient, toClient] = source.split("# --- relay -> client: parts ---");
+  expect(Object.keys(TO_RELAY_TYPES).sort()).toEqual(types(fromClient ?? "").sort());
+  expect(Object.keys(FROM_RELAY_TYPES).sort()).toEqual(types(toClient ?? "").sort());
 });
 
 describe.each([

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isInControl, type Notice, type RoomState, reduce } from "../src/player/room-state";
+import { isInControl, mayHandOver, mayTake, type Notice, type RoomState, reduce } from "../src/player/room-state";
 import type { FromRelay, Participant, Welcome } from "../src/player/room-types";
 
 const NOW = 1_000_000;
@@ -76,6 +76,35 @@ describe("room state", () => {
 
   it("a repeated control change says nothing", () => {
     expect(run({ type: "control.changed", holder: "ann", by: "ann", reason: "taken" }).notices).toEqual([]);
+  });
+
+  it("a withdrawn request vanishes without a word", () => {
+    const { state, notices } = run(
+      { type: "control.requested", participant: "bob" },
+      { type: "control.withdrawn", participant: "bob" },
+    );
+    expect(state.control.requests).toEqual([]);
+    expect(notices).toHaveLength(1);
+  });
+
+  it("who may take control without asking, and who may hand it over", () => {
+    const asBob = (changes: Partial<RoomState>): RoomState => ({ ...run().state, you: "bob", ...changes });
+    const free = { holder: null, requests: [], mode: "free" } as const;
+    const ask = { holder: null, requests: [], mode: "ask" } as const;
+    expect(mayTake(run({ type: "control.changed", holder: "bob", by: "ann", reason: "granted" }).state, "owner")).toBe(
+      true,
+    );
+    expect(mayTake(asBob({}), "controller")).toBe(false);
+    expect(mayTake(asBob({ control: { ...free, requests: [] } }), "controller")).toBe(true);
+    expect(mayTake(asBob({ control: { ...free, requests: [] } }), "watcher")).toBe(false);
+    expect(mayTake(asBob({ control: { ...ask, requests: [] } }), "controller")).toBe(false);
+    expect(mayTake(asBob({ control: { ...ask, requests: [] }, participants: [person("bob")] }), "controller")).toBe(
+      true,
+    );
+    expect(mayHandOver(asBob({}))).toBe(false);
+    expect(mayHandOver(asBob({ control: { holder: "bob", requests: [], mode: "ask" } }))).toBe(true);
+    expect(mayHandOver(asBob({ control: { holder: "bob", requests: [], mode: "owner" } }))).toBe(false);
+    expect(mayHandOver(run().state)).toBe(true);
   });
 
   it("somebody who leaves takes the request along", () => {

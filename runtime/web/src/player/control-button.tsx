@@ -2,7 +2,7 @@ import type { JSX } from "preact";
 import { t } from "../i18n";
 import { Icon } from "../ui/icons";
 import { useModel } from "./model-context";
-import { findParticipant } from "./room-state";
+import { findParticipant, mayTake } from "./room-state";
 
 /** Who is in control, in words. */
 export function ControlState(): JSX.Element {
@@ -30,7 +30,6 @@ export function ControlButton(): JSX.Element | null {
   const room = model.room.value;
   if (!room) return null;
   const texts = t().player;
-  const { holder, mode } = room.control;
 
   if (model.inControl.value) {
     // An owner alone has nobody to leave it to.
@@ -46,8 +45,7 @@ export function ControlButton(): JSX.Element | null {
       </button>
     );
   }
-  const mayTakeFree = mode === "free" || model.tokenRole === "controller";
-  if (model.isOwner.value || (holder === null && mayTakeFree)) {
+  if (mayTake(room, model.tokenRole)) {
     return (
       <button
         type="button"
@@ -59,7 +57,6 @@ export function ControlButton(): JSX.Element | null {
       </button>
     );
   }
-  if (mode === "owner") return null;
   return (
     <button
       type="button"

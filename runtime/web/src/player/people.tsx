@@ -4,7 +4,7 @@ import { t } from "../i18n";
 import { Icon, type IconName } from "../ui/icons";
 import { useModel } from "./model-context";
 import { PanelFrame } from "./panels";
-import { findParticipant } from "./room-state";
+import { findParticipant, mayHandOver } from "./room-state";
 import type { Participant } from "./room-types";
 
 export function PeoplePanel(): JSX.Element {
@@ -72,7 +72,7 @@ function Person({ person }: { person: Participant }): JSX.Element {
   const holds = room?.control.holder === id;
   const asks = room?.control.requests.includes(id) ?? false;
   const menu = useSignal(false);
-  const mayGrant = !isYou && !holds && (model.inControl.value || model.isOwner.value);
+  const mayGrant = !isYou && !holds && mayHandOver(room);
 
   return (
     <li class="person" data-testid={`participant-${id}`} data-role={role} data-control={holds ? "yes" : "no"}>

@@ -2,13 +2,13 @@ import type { JSX } from "preact";
 import { t } from "../i18n";
 import { Icon } from "../ui/icons";
 import { useModel } from "./model-context";
-import { findParticipant } from "./room-state";
+import { findParticipant, mayHandOver } from "./room-state";
 
 /** Requests for control that this person may answer: one click each. */
 export function ControlRequests(): JSX.Element | null {
   const model = useModel();
   const room = model.room.value;
-  if (!room || !(model.inControl.value || model.isOwner.value)) return null;
+  if (!room || !mayHandOver(room)) return null;
   const asking = room.control.requests.map((id) => findParticipant(room, id)).filter((each) => each !== undefined);
   if (asking.length === 0) return null;
   return (

@@ -1,3 +1,4 @@
+import type { Role } from "../api/codes";
 import type { ChatMessage, Control, FromRelay, Participant, RoomSession, StreamState } from "./room-types";
 
 /** What this page knows about the room; changed only by {@link reduce}. */
@@ -30,6 +31,22 @@ export function findParticipant(state: RoomState | undefined, id: string | null 
   return id == null ? undefined : state?.participants.find((each) => each.id === id);
 }
 
+/** May this person take control without asking? The relay decides; this decides what is offered. */
+export function mayTake(state: RoomState, tokenRole: Role): boolean {
+  const { holder, mode } = state.control;
+  const owner = state.participants.find(({ role }) => role === "owner");
+  if (owner?.id === state.you) return true;
+  if (holder !== null || tokenRole === "watcher" || mode === "owner") return false;
+  return mode === "free" || owner === undefined;
+}
+
+/** May this person answer requests for control? */
+export function mayHandOver(state: RoomState | undefined): boolean {
+  if (!state) return false;
+  if (findParticipant(state, state.you)?.role === "owner") return true;
+  return state.control.mode !== "owner" && isInControl(state);
+}
+
 export function isInControl(state: RoomState | undefined): boolean {
   return state !== undefined && state.control.holder === state.you;
 }
@@ -44,14 +61,14 @@ export function reduce(
     const { you, session, participants, control, chat, locked, idle, stream } = message;
     return [
       {
-        you: typeof you === "string" ? you : you.id,
+        you,
         session,
         participants,
         control,
         chat,
         locked,
         idleEndsAt: idle ? now + idle.seconds_left * 1000 : null,
-        stream: typeof stream === "string" ? stream : stream.state,
+        stream,
         speaking: [],
       },
       [],
@@ -72,6 +89,8 @@ export function reduce(
       return controlChanged(state, message.holder);
     case "control.requested":
       return requested(state, message.participant);
+    case "control.withdrawn":
+      return [withoutRequest(state, message.participant), []];
     case "control.denied":
       return [withoutRequest(state, state.you), [{ kind: "denied" }]];
     case "chat":

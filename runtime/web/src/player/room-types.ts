@@ -1,4 +1,7 @@
-/** Messages of the room socket (docs/room-protocol.md). Times are epoch milliseconds unless named otherwise. */
+/**
+ * Messages of the room socket; `runtime/protocol/room.py` is the source and `tests/codes.test.ts` compares the types.
+ * Times are epoch milliseconds unless named otherwise.
+ */
 
 import type { Role } from "../api/codes";
 
@@ -37,6 +40,7 @@ export interface ChatMessage {
   name: string;
   text: string;
   at: number;
+  client_id?: string | null;
 }
 
 export type StreamState = "waiting" | "live" | "lost";
@@ -44,15 +48,15 @@ export type StreamState = "waiting" | "live" | "lost";
 export interface Welcome {
   type: "welcome";
   version: number;
-  /** Own participant id, or the whole participant. */
-  you: string | Participant;
+  /** Own participant id. */
+  you: string;
   session: RoomSession;
   participants: Participant[];
   control: Control;
   chat: ChatMessage[];
   locked: boolean;
   idle: { seconds_left: number } | null;
-  stream: StreamState | { state: StreamState };
+  stream: StreamState;
   resume: string;
 }
 
@@ -63,18 +67,19 @@ export type FromRelay =
   | { type: "participant.left"; id: string; reason: string }
   | { type: "control.changed"; holder: string | null; by: string | null; reason: string }
   | { type: "control.requested"; participant: string }
+  | { type: "control.withdrawn"; participant: string }
   | { type: "control.denied" }
   | { type: "chat"; message: ChatMessage }
   | { type: "idle.warning"; seconds_left: number }
   | { type: "idle.cancelled"; by: string | null }
   | { type: "time.warning"; seconds_left: number }
   | { type: "stream"; state: StreamState }
-  | { type: "stats" }
+  | { type: "stats"; streamer: Record<string, unknown> | null; players: Record<string, unknown>[] }
   | { type: "locked"; locked: boolean }
   | { type: "voice.offer"; sdp: string }
   | { type: "voice.speaking"; participants: string[] }
   | { type: "ended"; reason: string; message: string }
-  | { type: "error"; code: string; message: string; fix: string; about?: string }
+  | { type: "error"; code: string; message: string; fix: string; about?: string | null }
   | { type: "pong"; time: number };
 
 export type ToRelay =
@@ -93,3 +98,49 @@ export type ToRelay =
   | { type: "voice.mute"; muted: boolean }
   | { type: "voice.answer"; sdp: string }
   | { type: "ping"; time: number };
+
+/** Every type the relay may send and this page knows; a record, so that tsc refuses a missing or a wrong one. */
+export const FROM_RELAY_TYPES: Record<FromRelay["type"], true> = {
+  welcome: true,
+  "participant.joined": true,
+  "participant.updated": true,
+  "participant.left": true,
+  "control.changed": true,
+  "control.requested": true,
+  "control.withdrawn": true,
+  "control.denied": true,
+  chat: true,
+  "idle.warning": true,
+  "idle.cancelled": true,
+  "time.warning": true,
+  stream: true,
+  stats: true,
+  locked: true,
+  "voice.offer": true,
+  "voice.speaking": true,
+  ended: true,
+  error: true,
+  pong: true,
+};
+
+export const TO_RELAY_TYPES: Record<ToRelay["type"], true> = {
+  hello: true,
+  chat: true,
+  "control.request": true,
+  "control.take": true,
+  "control.release": true,
+  "control.grant": true,
+  "control.deny": true,
+  hand: true,
+  rename: true,
+  activity: true,
+  kick: true,
+  mute: true,
+  lock: true,
+  "owner.transfer": true,
+  "voice.join": true,
+  "voice.leave": true,
+  "voice.mute": true,
+  "voice.answer": true,
+  ping: true,
+};
