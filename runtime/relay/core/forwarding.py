@@ -213,8 +213,6 @@ def accepts_source(current: int, candidate: int, announced: Sequence[int], silen
     Announced SSRCs may take over at once; any other only when the current one has fallen silent, so that a stray
     packet cannot make the stream flap between two sources.
     """
-    if current == 0:
-        return not announced or candidate in announced or silent_seconds > TAKEOVER_SECONDS
-    if candidate in announced and current not in announced:
+    if current == 0 or (candidate in announced and current not in announced):
         return True
     return silent_seconds > TAKEOVER_SECONDS

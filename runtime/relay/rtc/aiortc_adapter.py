@@ -346,7 +346,7 @@ class SecureTransport:
         await self.dtls.stop()
 
     def _changed(self) -> None:
-        if self.dtls.state in ("closed", "failed") and not self._stopped:
+        if self.dtls.state in ("closed", "failed") and self.srtp is not None and not self._stopped:
             self.on_lost(f"DTLS {self.dtls.state}")
 
     def _abused(self, why: str) -> None:

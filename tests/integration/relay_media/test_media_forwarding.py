@@ -1,0 +1,356 @@
+"""RTP from a streamer to players through a real hub, real sockets, real DTLS-SRTP."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+
+import pytest
+
+from runtime.relay.core import rtcp, rtp
+from tests.support.media_peer import (
+    ABS_SEND_TIME,
+    AUDIO_PT,
+    AUDIO_SSRC,
+    VIDEO_PT,
+    VIDEO_SSRC,
+    VP8_DELTA,
+    VP8_KEYFRAME,
+    RawPeer,
+    sequence_of,
+    timestamp_of,
+    until,
+)
+from tests.support.media_session import Session, SessionMaker
+
+
+def ssrc_of(player: RawPeer, kind: str) -> int:
+    return player.kinds()[kind].ssrcs[0]
+
+
+async def send_frames(streamer: RawPeer, count: int, *, start: int = 0, payload: bytes = VP8_DELTA) -> None:
+    for i in range(count):
+        await streamer.send_rtp(streamer.packet(timestamp=3000 * (start + i), payload=payload))
+
+
+async def test_packets_arrive_unchanged_but_for_their_numbers(session: Session) -> None:
+    streamer = await session.streamer()
+    player = await session.player()
+    for i in range(100):
+        payload = VP8_KEYFRAME if i == 0 else VP8_DELTA + bytes([i]) * (i * 7 % 300)
+        await streamer.send_rtp(streamer.packet(timestamp=3000 * i, payload=payload))
+        await streamer.send_rtp(
+            streamer.packet(ssrc=AUDIO_SSRC, pt=AUDIO_PT, timestamp=960 * i, payload=bytes([i]) * 40, marker=False)
+        )
+    video, audio = ssrc_of(player, "video"), ssrc_of(player, "audio")
+    await until(lambda: len(player.received(video)) == 100 and len(player.received(audio)) == 100)
+    for i, packet in enumerate(player.received(video)):
+        assert packet[1] == 0x80 | VIDEO_PT
+        assert timestamp_of(packet) == 3000 * i
+        assert sequence_of(packet) == 100 + i
+        assert packet[12:] == (VP8_KEYFRAME if i == 0 else VP8_DELTA + bytes([i]) * (i * 7 % 300))
+    assert [packet[12:] for packet in player.received(audio)] == [bytes([i]) * 40 for i in range(100)]
+    assert ("streamer_media",) in session.events.events
+
+
+async def test_many_players_of_both_srtp_profiles_get_the_same_batch(session: Session) -> None:
+    """The authentication tag differs (16 and 10 bytes) and with it the stride of a segmented send."""
+    streamer = await session.streamer()
+    players = [await session.player(f"p{i}", aes_gcm=i % 2 == 0) for i in range(4)]
+    payloads = [VP8_DELTA + bytes(1000 if i % 5 else 300) for i in range(200)]
+    for start in range(0, 200, 40):
+        for i in range(start, start + 40):
+            await streamer.send_rtp(streamer.packet(timestamp=3000 * i, payload=payloads[i]))
+        await until(lambda s=start: len(players[3].rtp) >= s + 40)  # type: ignore[misc]
+    for player in players:
+        await until(lambda p=player: len(p.rtp) == 200)  # type: ignore[misc]
+        assert [packet[12:] for packet in player.rtp] == payloads
+    assert session.hub.stats().segmentation == "gso"
+
+
+@pytest.mark.parametrize("mode", ["gso", "option", "none"])
+async def test_every_way_of_sending_batches_delivers_them(make_session: SessionMaker, mode: str) -> None:
+    session = await make_session(segmentation=mode)
+    streamer = await session.streamer()
+    player = await session.player()
+    # One size per half, so that runs of different strides follow each other, then single packets.
+    payloads = [VP8_DELTA + bytes(900)] * 30 + [VP8_DELTA + bytes(500)] * 31
+    for i, payload in enumerate(payloads):
+        await streamer.send_rtp(streamer.packet(timestamp=3000 * (i // 10), payload=payload, marker=i % 10 == 9))
+    await until(lambda: len(player.rtp) == len(payloads))
+    assert [packet[12:] for packet in player.rtp] == payloads
+    assert session.hub.stats().segmentation == mode
+
+
+async def test_a_lost_packet_comes_back_as_rtx(session: Session) -> None:
+    streamer = await session.streamer()
+    player = await session.player()
+    await send_frames(streamer, 20)
+    section = player.kinds()["video"]
+    media, rtx_ssrc = section.ssrcs[0], section.ssrcs[1]
+    await until(lambda: len(player.received(media)) == 20)
+    await player.send_rtcp(rtcp.nack(5, media, [104, 105, 110]))
+    resent = await until(lambda: len(found := player.received(rtx_ssrc)) == 3 and found)
+    assert [packet[12:14] for packet in resent] == [struct.pack("!H", n) for n in (104, 105, 110)]
+    assert all(packet[14:] == VP8_DELTA for packet in resent)
+    rtx = section.rtx_for(VIDEO_PT)
+    assert rtx is not None
+    assert {packet[1] & 0x7F for packet in resent} == {rtx.pt}
+    sequences = [sequence_of(packet) for packet in resent]
+    assert sequences == [sequences[0] + i & 0xFFFF for i in range(3)]
+    assert session.hub.stats().players[0].resent == 3
+
+
+async def test_without_rtx_the_packet_itself_is_repeated(session: Session) -> None:
+    streamer = await session.streamer()
+    player = await session.player(accept_rtx=False)
+    await send_frames(streamer, 10)
+    media = ssrc_of(player, "video")
+    await until(lambda: len(player.received(media)) == 10)
+    # The double's own replay protection would drop a packet it already has, so let it miss one.
+    player.ice.drop_incoming = lambda data: 128 <= data[0] < 192 and data[2:4] == struct.pack("!H", 110)
+    await send_frames(streamer, 2, start=10)
+    await until(lambda: len(player.received(media)) == 11)
+    player.ice.drop_incoming = lambda data: False
+    await player.send_rtcp(rtcp.nack(5, media, [110]))
+    await until(lambda: any(sequence_of(p) == 110 for p in player.received(media)))
+
+
+async def test_resends_are_limited_but_each_is_answered_once(session: Session) -> None:
+    streamer = await session.streamer()
+    player = await session.player()
+    await send_frames(streamer, 10)
+    media = ssrc_of(player, "video")
+    await until(lambda: len(player.received(media)) == 10)
+    for _ in range(5):
+        await player.send_rtcp(rtcp.nack(5, media, [105]))
+    await player.send_rtcp(rtcp.nack(5, media, [90, 300]))  # before the first and after the last packet sent
+    await until(lambda: session.hub.stats().players[0].nacks == 7)
+    assert session.hub.stats().players[0].resent == 1
+
+
+async def test_packets_missing_upstream_are_asked_for_and_arrive_late(session: Session) -> None:
+    streamer = await session.streamer()
+    player = await session.player()
+    await send_frames(streamer, 5)
+    missing = streamer.packet(timestamp=3000 * 5, payload=VP8_DELTA + b"late")
+    await send_frames(streamer, 3, start=6)
+
+    def asked() -> set[int]:
+        return {n for packet in streamer.feedback() if isinstance(packet, rtcp.Nack) for n in packet.lost}
+
+    await until(lambda: 105 in asked())
+    await streamer.send_rtp(missing)
+    media = ssrc_of(player, "video")
+    await until(lambda: len(player.received(media)) == 9)
+    late = player.received(media)[-1]
+    assert sequence_of(late) == 105
+    assert late[12:] == VP8_DELTA + b"late"
+    stats = session.hub.stats().streamer
+    assert stats is not None
+    assert stats.streams[0].packets_lost == 0
+
+
+async def test_keyframe_requests_of_many_players_become_one(session: Session) -> None:
+    streamer = await session.streamer()
+    players = [await session.player(f"p{i}") for i in range(3)]
+    await send_frames(streamer, 1, payload=VP8_KEYFRAME)
+    await until(lambda: all(player.rtp for player in players))
+
+    def requests() -> int:
+        return sum(isinstance(packet, rtcp.KeyframeRequest) for packet in streamer.feedback())
+
+    before = requests()
+    for player in players:
+        media = ssrc_of(player, "video")
+        await player.send_rtcp(rtcp.picture_loss(5, media))
+        await player.send_rtcp(rtcp.full_intra_request(5, media, 1))
+    await until(lambda: requests() == before + 1)
+    await send_frames(streamer, 1, start=1, payload=VP8_KEYFRAME)
+    await until(lambda: all(len(player.rtp) == 2 for player in players))
+    assert requests() == before + 1
+
+
+async def test_a_joiner_is_not_made_to_wait_for_anothers_throttle(session: Session) -> None:
+    streamer = await session.streamer()
+    first = await session.player("p1")
+    await send_frames(streamer, 1, payload=VP8_KEYFRAME)
+    await until(lambda: first.rtp)
+    await first.send_rtcp(rtcp.picture_loss(5, ssrc_of(first, "video")))
+
+    def requests() -> int:
+        return sum(isinstance(packet, rtcp.KeyframeRequest) for packet in streamer.feedback())
+
+    await until(lambda: requests() == 1)
+    await send_frames(streamer, 1, start=1, payload=VP8_KEYFRAME)  # answers it; the repair throttle runs 0.5 s
+    await until(lambda: len(first.rtp) == 2)
+    await session.player("p2")
+    await until(lambda: requests() == 2, seconds=0.4)
+
+
+async def test_an_unanswered_keyframe_request_is_repeated(session: Session) -> None:
+    streamer = await session.streamer()
+    await send_frames(streamer, 1)
+    await until(lambda: sum(isinstance(p, rtcp.KeyframeRequest) for p in streamer.feedback()) >= 2)
+
+
+async def test_a_streamer_that_knows_only_fir_is_asked_by_fir(session: Session) -> None:
+    streamer = await session.streamer(feedback=("ccm fir", "goog-remb"))
+    await session.player()
+    await send_frames(streamer, 1)
+    request = await until(lambda: next((p for p in streamer.feedback() if isinstance(p, rtcp.KeyframeRequest)), None))
+    assert request.media == (VIDEO_SSRC,)
+
+
+async def test_sender_reports_carry_the_streamers_clock_and_our_counts(session: Session) -> None:
+    streamer = await session.streamer()
+    player = await session.player()
+    await send_frames(streamer, 10)
+    media = ssrc_of(player, "video")
+    await until(lambda: len(player.received(media)) == 10)
+    ntp = 0xE0000000_12345678
+    await streamer.send_rtcp(rtcp.sender_report(rtcp.SenderReport(VIDEO_SSRC, ntp, 777_000, 4711, 4711)))
+    report = await until(lambda: next((p for p in player.feedback() if isinstance(p, rtcp.SenderReport)), None))
+    assert (report.ssrc, report.ntp, report.rtp, report.packets) == (media, ntp, 777_000, 10)
+    # A round trip is measured from the player's echo of it.
+    block = rtcp.ReportBlock(media, 64, 7, 110, 900, ntp >> 16 & 0xFFFFFFFF, 0)
+    await player.send_rtcp(rtcp.receiver_report(5, [block]))
+    await until(lambda: session.hub.stats().players[0].rtt_ms is not None)
+    stats = session.hub.stats().players[0]
+    assert stats.fraction_lost == 0.25
+    assert stats.packets_lost == 7
+    assert stats.jitter_ms == 10.0
+    assert 0 <= (stats.rtt_ms or 0) < 5000
+
+
+async def test_a_joiner_gets_an_extrapolated_sender_report_at_once(session: Session) -> None:
+    streamer = await session.streamer()
+    await session.player("p1")
+    await send_frames(streamer, 5)
+    ntp = 0xE0000000_00000000
+    await streamer.send_rtcp(rtcp.sender_report(rtcp.SenderReport(VIDEO_SSRC, ntp, 900_000, 5, 5)))
+    await until(lambda: session.hub.stats().players[0].packets == 5)
+    joiner = await session.player("p2")
+    await send_frames(streamer, 1, start=5)
+    report = await until(lambda: next((p for p in joiner.feedback() if isinstance(p, rtcp.SenderReport)), None))
+    elapsed = (report.ntp - ntp) / 2**32
+    assert 0 <= elapsed < 10
+    assert report.rtp - 900_000 == pytest.approx(elapsed * 90_000, abs=2)
+
+
+async def test_the_streamer_hears_reports_and_the_bitrate_that_the_policy_wants(session: Session) -> None:
+    streamer = await session.streamer()
+    controller, watcher = await session.player("c"), await session.player("w")
+    session.hub.set_controller(frozenset({"c"}))
+    await send_frames(streamer, 3)
+    for player, bitrate in ((controller, 4_000_000), (watcher, 900_000)):
+        await player.send_rtcp(rtcp.remb(5, bitrate, [ssrc_of(player, "video")]))
+
+    def asked() -> list[int]:
+        return [p.bitrate_bps for p in streamer.feedback() if isinstance(p, rtcp.Remb)]
+
+    await until(lambda: asked() and asked()[-1] == pytest.approx(4_000_000, rel=0.01))
+    reports = [p for p in streamer.feedback() if isinstance(p, rtcp.ReceiverReport)]
+    assert {block.ssrc for report in reports for block in report.blocks} == {VIDEO_SSRC}
+    session.hub.set_controller(frozenset({"w"}))
+    await until(lambda: asked()[-1] == pytest.approx(900_000, rel=0.01))
+
+
+async def test_abs_send_time_is_stamped_when_the_packet_leaves(session: Session) -> None:
+    streamer = await session.streamer()
+    player = await session.player()
+    extension = bytes.fromhex("BEDE0001") + bytes([0x12]) + b"\0\0\0"
+    for i in range(3):
+        await streamer.send_rtp(streamer.packet(timestamp=3000 * i, extension=extension))
+    media = ssrc_of(player, "video")
+    await until(lambda: len(player.received(media)) == 3)
+    number = player.kinds()["video"].extensions[ABS_SEND_TIME]
+    for packet in player.received(media):
+        offset = rtp.extension_offset(packet, number, 3)
+        assert offset
+        assert packet[offset : offset + 3] != b"\0\0\0"
+
+
+async def test_a_player_that_offers_gets_its_own_numbers(session: Session) -> None:
+    orientation = "urn:3gpp:video-orientation"
+    streamer = await session.streamer(extensions=("1 " + ABS_SEND_TIME, "2 " + orientation))
+    player = await session.peer()
+    player.open_channel("cirrus")
+    offer = player.offer(direction="recvonly", pt=102, extensions=("2 " + ABS_SEND_TIME, "7 " + orientation))
+    await player.connect(await session.hub.answer_player("p1", offer))
+    await until(lambda: ("player_media", "p1") in session.events.events)
+    extension = bytes.fromhex("BEDE0002") + bytes([0x12]) + b"\1\2\3" + bytes([0x20, 3, 0, 0])
+    await streamer.send_rtp(streamer.packet(timestamp=1, extension=extension))
+    media = ssrc_of(player, "video")
+    packet = (await until(lambda: player.received(media)))[0]
+    assert packet[1] & 0x7F == 102
+    assert [(number, size) for number, _, size in rtp.extensions(packet)] == [(2, 3), (7, 1)]
+    await player.send_rtcp(rtcp.nack(5, media, [sequence_of(packet)]))
+    rtx = (await until(lambda: player.received(player.kinds()["video"].ssrcs[1])))[0]
+    assert [(number, size) for number, _, size in rtp.extensions(rtx)] == [(2, 3), (7, 1)]
+
+
+async def test_a_returning_streamer_continues_every_players_stream(session: Session) -> None:
+    streamer = await session.streamer()
+    player = await session.player()
+    await send_frames(streamer, 10, start=1000)
+    media = ssrc_of(player, "video")
+    await until(lambda: len(player.received(media)) == 10)
+    await streamer.close()
+    await until(lambda: session.events.named("streamer_closed"))
+    again = await session.streamer()
+    for i in range(10):
+        payload = VP8_KEYFRAME if i == 0 else VP8_DELTA
+        await again.send_rtp(again.packet(ssrc=9999, sequence=60_000 + i, timestamp=77 + 3000 * i, payload=payload))
+    await until(lambda: len(player.received(media)) == 20)
+    packets = player.received(media)
+    assert [sequence_of(p) for p in packets] == [100 + i for i in range(20)]
+    stamps = [timestamp_of(p) for p in packets]
+    assert stamps == sorted(stamps)
+    assert stamps[10] - stamps[9] < 90_000 * 30
+    assert stamps[19] - stamps[10] == 9 * 3000
+    # What was sent before the change cannot be asked for any more; a wrong packet must not come instead.
+    await player.send_rtcp(rtcp.nack(5, media, [103]))
+    await until(lambda: session.hub.stats().players[0].nacks == 1)
+    assert session.hub.stats().players[0].resent == 0
+    assert not session.events.named("reoffer")
+
+
+async def test_another_codec_means_a_new_offer(session: Session) -> None:
+    await session.streamer("VP8")
+    player = await session.player()
+    await session.streamer("H264", fmtp="packetization-mode=1;profile-level-id=42e01f")
+    await until(lambda: ("reoffer", "p1") in session.events.events)
+    assert not session.events.named("streamer_closed")
+    await player.close()
+    again = await session.player("p1")
+    assert again.kinds()["video"].ordered_codecs()[0].name == "H264"
+
+
+async def test_a_new_ssrc_takes_over_after_silence_and_a_stray_one_does_not(session: Session) -> None:
+    streamer = await session.streamer()
+    player = await session.player()
+    await send_frames(streamer, 5)
+    await streamer.send_rtp(streamer.packet(ssrc=31337, timestamp=5))
+    media = ssrc_of(player, "video")
+    await until(lambda: len(player.received(media)) == 5)
+    await until(lambda: session.hub.stats().counters["rtp_unexpected"] == 1)
+    await asyncio.sleep(0.25)  # the silence is the point
+    await streamer.send_rtp(streamer.packet(ssrc=31337, timestamp=6))
+    await until(lambda: len(player.received(media)) == 6)
+    assert [sequence_of(p) for p in player.received(media)] == list(range(100, 106))
+
+
+async def test_statistics_say_what_happened(session: Session) -> None:
+    streamer = await session.streamer()
+    await session.player()
+    for i in range(30):
+        await streamer.send_rtp(streamer.packet(timestamp=3000 * i, payload=VP8_KEYFRAME if i % 10 == 0 else VP8_DELTA))
+    await until(lambda: session.hub.stats().players[0].packets == 30)
+    await until(lambda: session.hub.stats().players[0].bitrate_bps > 0)
+    stats = session.hub.stats()
+    assert stats.streamer is not None
+    video = stats.streamer.streams[0]
+    assert (video.kind, video.codec, video.packets, video.frames, video.keyframes) == ("video", "VP8", 30, 30, 3)
+    assert stats.players[0].octets > 30 * 100
+    assert stats.players[0].connected
