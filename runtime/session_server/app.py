@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
@@ -36,7 +37,9 @@ from .registry import SessionRegistry
 logger = logging.getLogger(__name__)
 EXIT_BAD_CONFIGURATION = 2
 EXIT_PORT_TAKEN = 98
+JOURNAL_FILE = "journal.sqlite"
 _MAX_BODY_BYTES = 4 * 1024 * 1024
+_STOP_SECONDS = 60.0
 
 
 async def _nothing() -> None:
@@ -80,6 +83,23 @@ class ControlServer:
         await self._server.close_all_connections()
 
 
+async def _end_sessions(config: SessionServerConfig) -> None:
+    """End what an earlier session server left running here, without serving; its last events stay in the outbox."""
+    journal = Journal(Path(config.data_directory) / JOURNAL_FILE)
+    registry = SessionRegistry(
+        config=msgspec.structs.replace(config, end_sessions_on_stop=True),
+        clock=SystemClock(),
+        processes=process_host(),
+        journal=journal,
+        environment=dict(os.environ),
+        changed=lambda: None,
+    )
+    stop = asyncio.Event()
+    stop.set()
+    parts: list[Part] = [Step(journal.open, journal.close), Step(registry.start, registry.close)]
+    await run_parts(parts, stop, stop_deadline_seconds=_STOP_SECONDS)
+
+
 async def _serve(config: SessionServerConfig) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
@@ -87,7 +107,7 @@ async def _serve(config: SessionServerConfig) -> None:
     signing_clock = CoordinatorClock(clock)
     environment = dict(os.environ)
     events_wait = asyncio.Event()
-    journal = Journal(Path(config.data_directory) / "journal.sqlite")
+    journal = Journal(Path(config.data_directory) / JOURNAL_FILE)
     registry = SessionRegistry(
         config=config,
         clock=clock,
@@ -136,7 +156,7 @@ async def _serve(config: SessionServerConfig) -> None:
             Step(end=registry.close),
             control,
         ]
-        await run_parts(parts, stop, stop_deadline_seconds=60.0)
+        await run_parts(parts, stop, stop_deadline_seconds=_STOP_SECONDS)
     finally:
         http.close()
 
@@ -145,6 +165,9 @@ def main(arguments: Sequence[str]) -> int:
     """Exit codes: 0 stopped, 1 failed, 2 bad configuration, 98 port taken."""
     parser = argparse.ArgumentParser(prog="pixelstream session-server", description="Run a host's session server.")
     parser.add_argument("--config", required=True, metavar="FILE", help="JSON file, see docs/architecture.md")
+    parser.add_argument(
+        "--end-sessions", action="store_true", help="end what an earlier run left running on this host, then exit"
+    )
     options = parser.parse_args(arguments)
     try:
         config = load(options.config, SessionServerConfig)
@@ -158,7 +181,7 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_BAD_CONFIGURATION
     log.configure(config.log.level, config.log.style)
     try:
-        asyncio.run(_serve(config))
+        asyncio.run(_end_sessions(config) if options.end_sessions else _serve(config))
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise

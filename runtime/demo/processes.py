@@ -1,0 +1,127 @@
+"""The demo's child processes: none outlives the demo, not even one that was killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from .errors import DemoError
+
+_STOP_SECONDS = 30.0
+_TAIL_LINES = 8
+# Asks the kernel to end the program when the demo dies (prctl(2) PR_SET_PDEATHSIG, kept across exec), then becomes it.
+_LIFELINE = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def free_port(address: str) -> int:
+    """A TCP port that is free now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_port_free(address: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+class DemoProcess:
+    """One service of the demo, with a log file of its own."""
+
+    def __init__(self, name: str, command: Sequence[str], log: Path, working_directory: Path) -> None:
+        """``command`` is what follows the Python interpreter."""
+        self.name, self.log = name, log
+        self._command = [sys.executable, *command]
+        self._working_directory = working_directory
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._popen is not None, f"{self.name} was not started"
+        return self._popen.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        return None if self._popen is None else self._popen.poll()
+
+    def start(self) -> None:
+        command = self._command
+        if sys.platform == "linux":
+            command = [sys.executable, "-I", "-S", "-c", _LIFELINE, str(os.getpid()), *command]
+        with self.log.open("wb") as output:
+            # A session of its own: Ctrl-C reaches the demo alone, which ends the services in order.
+            self._popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self._working_directory,
+                start_new_session=True,
+            )
+
+    async def until(self, ready: Callable[[], Awaitable[bool]], seconds: float) -> None:
+        """Wait until ``ready``; raise :class:`DemoError` with the log's last lines if it ends or takes too long."""
+        deadline = time.monotonic() + seconds
+        while not await ready():
+            if (code := self.exit_code) is not None:
+                raise DemoError(f"The {self.name} ended with code {code}. {self._last_words()}")
+            if time.monotonic() > deadline:
+                raise DemoError(f"The {self.name} did not answer within {seconds:g} s. {self._last_words()}")
+            await asyncio.sleep(0.05)
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text("utf-8", "replace").splitlines()[-_TAIL_LINES:]
+        return "\n".join([f"The end of {self.log}:", *(f"  {line}" for line in lines)])
+
+    async def stop(self) -> bool:
+        """Ask it to end, then kill it; whether it ended by itself."""
+        if self._popen is None or self._popen.poll() is not None:
+            return True
+        self._popen.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.to_thread(self._popen.wait, _STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            await asyncio.to_thread(self._popen.wait)
+            return False
+        return True
+
+
+async def run_to_end(what: str, command: Sequence[str], working_directory: Path, seconds: float) -> str:
+    """Run one command of this installation; its standard output. Raise :class:`DemoError` unless it exits with 0."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=working_directory,
+    )
+    try:
+        async with asyncio.timeout(seconds):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise DemoError(f"{what} did not end within {seconds:g} s.") from None
+    if process.returncode != 0:
+        words = errors.decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
+        raise DemoError("\n".join([f"{what} failed:", *(f"  {line}" for line in words)]))
+    return output.decode(errors="replace")
