@@ -1,0 +1,108 @@
+// Test page: `publish` stands for a streamer, `join` and `offerToReceive` for a player.
+(() => {
+  window.received = [];
+
+  const useChannel = (channel) => {
+    window.channel = channel;
+    channel.binaryType = 'arraybuffer';
+    channel.onmessage = (event) => received.push(event.data.byteLength);
+  };
+
+  const picture = () => {
+    const canvas = document.createElement('canvas');
+    canvas.width = 320;
+    canvas.height = 180;
+    document.body.append(canvas);
+    const pen = canvas.getContext('2d');
+    let frame = 0;
+    setInterval(() => {
+      pen.fillStyle = `hsl(${frame % 360} 70% 50%)`;
+      pen.fillRect(0, 0, 320, 180);
+      for (let i = 0; i < 20; i++) {
+        pen.fillStyle = `hsl(${(i * 9 + frame) % 360} 90% 60%)`;
+        pen.fillRect((i * 53 + frame * 3) % 320, (i * 29) % 180, 30, 12);
+      }
+      frame += 1;
+    }, 40);
+    return canvas.captureStream(25).getVideoTracks()[0];
+  };
+
+  const sound = () => {
+    const context = new AudioContext();
+    const tone = context.createOscillator();
+    const out = context.createMediaStreamDestination();
+    tone.connect(out);
+    tone.start();
+    return out.stream.getAudioTracks()[0];
+  };
+
+  const show = (connection) => {
+    const video = document.createElement('video');
+    video.autoplay = true;
+    document.body.append(video);
+    const stream = new MediaStream();
+    video.srcObject = stream;
+    connection.ontrack = (event) => stream.addTrack(event.track);
+    connection.ondatachannel = (event) => useChannel(event.channel);
+  };
+
+  const gathered = (connection) => connection.localDescription.sdp;
+
+  window.publish = async (codec) => {
+    const connection = window.connection = new RTCPeerConnection();
+    useChannel(connection.createDataChannel('datachannel'));
+    const stream = new MediaStream([picture(), sound()]);
+    for (const track of stream.getTracks()) {
+      connection.addTransceiver(track, {direction: 'sendonly', streams: [stream]});
+    }
+    const transceiver = connection.getTransceivers().find((t) => t.sender.track.kind === 'video');
+    const codecs = RTCRtpSender.getCapabilities('video').codecs;
+    const wanted = (c) => c.mimeType.toLowerCase() === `video/${codec.toLowerCase()}`;
+    transceiver.setCodecPreferences([...codecs.filter(wanted), ...codecs.filter((c) => !wanted(c))]);
+    await connection.setLocalDescription();
+    return gathered(connection);
+  };
+
+  window.accept = (sdp) => connection.setRemoteDescription({type: 'answer', sdp});
+
+  window.join = async (sdp) => {
+    const connection = window.connection = new RTCPeerConnection();
+    show(connection);
+    await connection.setRemoteDescription({type: 'offer', sdp});
+    await connection.setLocalDescription();
+    return gathered(connection);
+  };
+
+  window.offerToReceive = async () => {
+    const connection = window.connection = new RTCPeerConnection();
+    show(connection);
+    useChannel(connection.createDataChannel('cirrus'));
+    connection.addTransceiver('video', {direction: 'recvonly'});
+    connection.addTransceiver('audio', {direction: 'recvonly'});
+    await connection.setLocalDescription();
+    return gathered(connection);
+  };
+
+  window.leave = () => connection.close();
+
+  window.sample = async () => {
+    const result = {connection: connection.connectionState};
+    (await connection.getStats()).forEach((s) => {
+      if (s.type === 'inbound-rtp' && s.kind === 'video') {
+        Object.assign(result, {
+          frames: s.framesDecoded, freezes: s.freezeCount, lost: s.packetsLost, rtx: s.retransmittedPacketsReceived,
+          keyframes: s.keyFramesDecoded, pli: s.pliCount, nack: s.nackCount,
+        });
+      } else if (s.type === 'inbound-rtp' && s.kind === 'audio') {
+        Object.assign(result, {samples: s.totalSamplesReceived, energy: s.totalAudioEnergy});
+      } else if (s.type === 'codec' && s.mimeType.startsWith('video/') && !s.mimeType.endsWith('rtx')) {
+        result.mime = s.mimeType;
+      } else if (s.type === 'outbound-rtp' && s.kind === 'video') {
+        Object.assign(result, {target: s.targetBitrate, sent: s.bytesSent, encoded: s.framesEncoded, width: s.frameWidth});
+      } else if (s.type === 'candidate-pair' && s.nominated) {
+        result.available = s.availableOutgoingBitrate;
+      }
+    });
+    return result;
+  };
+})();

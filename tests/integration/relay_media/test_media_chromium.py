@@ -1,0 +1,155 @@
+"""Chromium as streamer and as player: pictures are decoded, sound is heard, and both survive what happens to them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+
+from tests.support.media_peer import until
+from tests.support.media_session import Session
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+)
+PAGE = (Path(__file__).parent / "media_page.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    if not Path(CHROMIUM).exists():
+        pytest.skip("Chromium is not installed")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        await browser.close()
+
+
+async def page_of(browser: Browser) -> Page:
+    page = await browser.new_page()
+    await page.goto("about:blank")
+    await page.evaluate(PAGE)
+    return page
+
+
+async def publish(session: Session, browser: Browser, codec: str) -> Page:
+    page = await page_of(browser)
+    offer = await page.evaluate("codec => publish(codec)", codec)
+    await page.evaluate("sdp => accept(sdp)", await session.hub.answer_streamer(offer))
+    return page
+
+
+async def join(session: Session, browser: Browser, player_id: str) -> Page:
+    page = await page_of(browser)
+    offer = await session.hub.offer_player(player_id)
+    answer = await page.evaluate("sdp => join(sdp)", offer)
+    await session.hub.accept_player_answer(player_id, answer)
+    return page
+
+
+async def sample(page: Page) -> dict[str, Any]:
+    return dict(await page.evaluate("() => sample()"))
+
+
+async def wait_for(page: Page, expression: str, seconds: float = 15.0) -> dict[str, Any]:
+    """Until ``expression`` over the sample ``s`` is true; returns the sample."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = await sample(page)
+            if await page.evaluate(f"s => Boolean({expression})", found):
+                return found
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("codec", ["VP8", "H264", "VP9", "AV1"])
+async def test_picture_and_sound_of_every_codec(session: Session, browser: Browser, codec: str) -> None:
+    publisher = await publish(session, browser, codec)
+    player = await join(session, browser, "p1")
+    first = await wait_for(player, "s.frames > 5 && s.samples > 0 && s.energy > 0")
+    assert str(first["mime"]).startswith(f"video/{codec}")
+    later = await wait_for(player, f"s.frames > {first['frames'] + 40}")
+    assert later["freezes"] == 0
+    assert later["lost"] == 0
+    stats = session.hub.stats()
+    assert stats.streamer is not None
+    assert stats.streamer.streams[0].codec == codec
+    assert stats.streamer.streams[0].keyframes >= 1, "keyframes of this codec are not recognised"
+    assert stats.players[0].estimate_bps, "the player reports no bandwidth estimate"
+    await publisher.close()
+    await player.close()
+
+
+async def test_data_passes_between_pages(session: Session, browser: Browser) -> None:
+    publisher = await publish(session, browser, "VP8")
+    player = await join(session, browser, "p1")
+    await until(lambda: session.events.named("player_open") and session.events.named("streamer_open"), 10)
+    await player.evaluate("() => channel.send(new Uint8Array([60, 65, 0]))")
+    await until(lambda: ("player_data", "p1", b"\x3c\x41\x00") in session.events.events)
+    assert session.hub.send_to_player("p1", bytes(200_000))
+    assert session.hub.send_to_streamer(bytes(262_143))
+    await player.wait_for_function("() => received.at(-1) === 200000")
+    await publisher.wait_for_function("() => received.at(-1) === 262143")
+    await publisher.close()
+    await player.close()
+
+
+async def test_a_player_keeps_its_connection_when_the_streamer_comes_back(session: Session, browser: Browser) -> None:
+    publisher = await publish(session, browser, "VP8")
+    player = await join(session, browser, "p1")
+    before = await wait_for(player, "s.frames > 20")
+    await publisher.evaluate("() => leave()")
+    await until(lambda: session.events.named("streamer_closed"), 10)
+    again = await publish(session, browser, "VP8")
+    after = await wait_for(player, f"s.frames > {before['frames'] + 40}")
+    assert after["connection"] == "connected"
+    assert not session.events.named("reoffer")
+    assert len(session.events.named("player_media")) == 1
+    for page in (publisher, again, player):
+        await page.close()
+
+
+async def test_lost_packets_are_repaired_by_rtx_without_a_freeze(session: Session, browser: Browser) -> None:
+    publisher = await publish(session, browser, "VP8")
+    player = await join(session, browser, "p1")
+    started = await wait_for(player, "s.frames > 10")
+    bound = session.hub._port.sockets[0]
+    send_batch, calls = bound.send_batch, 0
+
+    def lossy(data: memoryview, stride: int, count: int, address: tuple[Any, ...]) -> int:
+        nonlocal calls
+        calls += 1
+        return count if calls % 25 == 0 else send_batch(data, stride, count, address)
+
+    bound.send_batch = lossy  # type: ignore[method-assign]
+    repaired = await wait_for(player, f"s.frames > {started['frames'] + 150} && s.rtx > 5", 30)
+    assert repaired["freezes"] == 0
+    assert session.hub.stats().players[0].resent >= repaired["rtx"]
+    await publisher.close()
+    await player.close()
+
+
+async def test_a_page_that_offers_gets_the_same_stream(session: Session, browser: Browser) -> None:
+    publisher = await publish(session, browser, "VP9")
+    page = await page_of(browser)
+    answer = await session.hub.answer_player("p1", await page.evaluate("() => offerToReceive()"))
+    await page.evaluate("sdp => accept(sdp)", answer)
+    await wait_for(page, "s.frames > 20 && s.energy > 0")
+    await until(lambda: session.events.named("player_open"))
+    assert json.loads(await page.evaluate("() => JSON.stringify(channel.readyState)")) == "open"
+    await publisher.close()
+    await page.close()
