@@ -1,7 +1,7 @@
 """What this process knows of titles, hosts and sessions: the last known state, kept current by ``sync``.
 
-Reads and placement are answered from here. Decisions that write are conditioned on record versions in the database, so a
-view that is behind costs a retry and never a wrong write.
+Reads and placement are answered from here. Decisions that write are conditioned on record versions in the database,
+so a view that is behind costs a retry and never a wrong write.
 """
 
 from __future__ import annotations

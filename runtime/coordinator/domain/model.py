@@ -182,6 +182,16 @@ class QueueTicket:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Slot:
+    """A taken unit of a host's capacity."""
+
+    host: str
+    number: int
+    session: str
+    claimed_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Session:
     """One running title, from request to end."""
 

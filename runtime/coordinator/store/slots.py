@@ -8,22 +8,13 @@ is freed once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from runtime.coordinator.domain.model import Slot
 
 from .connection import Connection, Document
 from .errors import DuplicateError
 
 COLLECTION = "slot"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slot:
-    """A taken slot."""
-
-    host: str
-    number: int
-    session: str
-    claimed_ms: int
 
 
 class Slots:

@@ -1,0 +1,68 @@
+"""Taking and giving back slots: claim in the database first, then write it on the session."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from runtime.chassis.clock import Clock
+
+from .domain.model import Session, Title
+from .fleet import Fleet
+from .scheduler import Placement, Refusal, place
+from .store.store import Store
+
+logger = logging.getLogger(__name__)
+# Every lost race teaches the view one taken slot; more in a row means that the view is far behind.
+_RACES = 25
+
+
+class Capacity:
+    """Claims over the hosts of the fleet."""
+
+    def __init__(self, store: Store, fleet: Fleet, clock: Clock, policy: str) -> None:
+        self._store, self._fleet, self._clock, self._policy = store, fleet, clock, policy
+
+    def choose(self, title: Title, refused_by: Iterable[str] = ()) -> Placement | Refusal:
+        """Placement by the view alone; nothing is taken."""
+        return place(self._fleet.loads(), title, self._clock.now_ms(), policy=self._policy, refused_by=refused_by)
+
+    async def claim(self, title: Title, session_id: str, refused_by: Iterable[str] = ()) -> Placement | Refusal:
+        """Choose a host and take the slot. The caller must :meth:`settle` the claim once it is on the session."""
+        blocked: list[tuple[str, int]] = []
+        try:
+            for _ in range(_RACES):
+                chosen = self.choose(title, refused_by)
+                if isinstance(chosen, Refusal):
+                    return chosen
+                self._fleet.begin_claim(chosen.host, chosen.slot)
+                taken = False
+                try:
+                    taken = await self._store.slots.claim(chosen.host, chosen.slot, session_id)
+                finally:
+                    if not taken:
+                        # Stays counted as used until this call ends, so that the next turn chooses another.
+                        blocked.append((chosen.host, chosen.slot))
+                if taken:
+                    return chosen
+            logger.warning("gave up placing %s after %d lost races", title.name, _RACES)
+            return Refusal("busy", "Other requests took every free slot first.")
+        finally:
+            for host, slot in blocked:
+                self._fleet.end_claim(host, slot)
+
+    def settle(self, claim: Placement) -> None:
+        """The session record carries the claim now (or it was given back): stop counting it twice."""
+        self._fleet.end_claim(claim.host, claim.slot)
+
+    async def give_back(self, claim: Placement, session_id: str) -> None:
+        """Undo a claim that did not reach a session."""
+        try:
+            await self._store.slots.free(claim.host, claim.slot, session_id)
+        finally:
+            self.settle(claim)
+
+    async def free(self, session: Session) -> None:
+        """Give back the slot of a session that is over. Repeating it, here or elsewhere, does no harm."""
+        if session.host is not None and session.slot is not None:
+            await self._store.slots.free(session.host, session.slot, session.id)

@@ -1,0 +1,92 @@
+"""Repairs what died half way. One instance at a time does it, by a lease; every repair is conditional in the database."""
+
+from __future__ import annotations
+
+import logging
+
+from runtime.chassis.clock import Clock
+
+from .config import Sessions
+from .domain.recovery import Action, is_orphan, judge_session
+from .fleet import Fleet
+from .lifecycle import Lifecycle
+from .store.errors import StoreUnavailableError
+from .store.locks import Lease
+from .store.store import Store
+
+logger = logging.getLogger(__name__)
+# Slots and old records are looked at less often than sessions.
+_SLOTS_SECONDS = 10.0
+_PURGE_SECONDS = 3600.0
+_RESUME_EVERY_MS = 5_000
+
+
+class Reaper:
+    """``sweep`` runs every few seconds in the instance that holds the timers' lease."""
+
+    def __init__(self, store: Store, fleet: Fleet, lifecycle: Lifecycle, clock: Clock, settings: Sessions) -> None:
+        self._store, self._fleet, self._lifecycle = store, fleet, lifecycle
+        self._clock, self._settings = clock, settings
+        self._last: dict[str, float] = {}  # what -> monotonic time
+        self._resumed: dict[str, int] = {}  # session -> when its request was sent again
+
+    async def sweep(self, lease: Lease) -> None:
+        """One round. A database that goes away ends it; the next round starts over."""
+        try:
+            await self._sessions(lease)
+            if self._due("slots", _SLOTS_SECONDS):
+                await self.slots()
+            if self._due("purge", _PURGE_SECONDS):
+                await self._purge()
+        except StoreUnavailableError as error:
+            logger.warning("sweep interrupted: %s", error)
+
+    async def _sessions(self, lease: Lease) -> None:
+        now = self._clock.now_ms()
+        self._resumed = {k: at for k, at in self._resumed.items() if now - at < _RESUME_EVERY_MS}
+        for session in list(self._fleet.live()):
+            verdict = judge_session(
+                session,
+                self._fleet.hosts.get(session.host or ""),
+                now,
+                lease_seconds=self._lease_seconds,
+                watched_since_ms=lease.since_ms,
+            )
+            if verdict.action is Action.RESUME:
+                if now - self._resumed.get(session.id, 0) >= _RESUME_EVERY_MS:
+                    self._resumed[session.id] = now
+                    self._lifecycle.resume(session)
+            elif verdict.action is Action.FINISH and verdict.reason is not None:
+                await self._lifecycle.finish(session.id, verdict.reason, verdict.detail)
+
+    @property
+    def _lease_seconds(self) -> float:
+        """Never shorter than what marks a host offline."""
+        return max(self._settings.lease_seconds, self._fleet.host_timeout_seconds)
+
+    async def slots(self) -> int:
+        """Free slots that no session holds; how many."""
+        freed = 0
+        for slot in await self._store.slots.taken():
+            session = self._fleet.sessions.get(slot.session)
+            if not is_orphan(slot, session, self._clock.now_ms()):
+                continue
+            # The view may be behind; the database decides.
+            session = await self._store.sessions.get(slot.session)
+            if is_orphan(slot, session, self._clock.now_ms()):
+                logger.warning("slot %s:%d was left by session %s; freed", slot.host, slot.number, slot.session)
+                freed += await self._store.slots.free(slot.host, slot.number, slot.session)
+        return freed
+
+    async def _purge(self) -> None:
+        before = self._clock.now_ms() - int(self._settings.keep_seconds * 1000)
+        gone = await self._store.sessions.delete_where({"live": False, "created_ms": {"$lt": before}})
+        if gone:
+            logger.info("%d ended sessions passed their keeping time", gone)
+
+    def _due(self, what: str, interval_seconds: float) -> bool:
+        now = self._clock.monotonic()
+        if now - self._last.get(what, float("-inf")) < interval_seconds:
+            return False
+        self._last[what] = now
+        return True
