@@ -14,12 +14,18 @@ const count = (n: number, one: string, other: string): string => `${n} ${plural.
 
 const roles: Record<Role, string> = { owner: "Owner", controller: "Controller", watcher: "Watcher" };
 
-const steps: Record<StartStep, string> = {
-  leased: "A place on a host is yours",
-  relay_up: "The connection point is open",
-  process_up: "The application is running",
-  streamer_connected: "The application has joined the stream",
-  first_frame: "The first picture is here",
+/** A step while it is under way or still to come, and when it is done. */
+export interface StepText {
+  doing: string;
+  done: string;
+}
+
+const steps: Record<StartStep, StepText> = {
+  leased: { doing: "Find a place on a host", done: "A place on a host is yours" },
+  relay_up: { doing: "Open the connection point", done: "The connection point is open" },
+  process_up: { doing: "Start the application", done: "The application is running" },
+  streamer_connected: { doing: "Connect the application to the stream", done: "The application is connected" },
+  first_frame: { doing: "Get the first picture", done: "The first picture is here" },
 };
 
 const errors: Record<ErrorCode, Said> = {

@@ -1,5 +1,5 @@
 import type { EndReason, ErrorCode, Role, StartStep } from "../api/codes";
-import type { Said, Texts } from "./en";
+import type { Said, StepText, Texts } from "./en";
 
 const plural = new Intl.PluralRules("ru");
 const count = (n: number, one: string, few: string, many: string): string => {
@@ -11,12 +11,12 @@ const minutesLater = (n: number): string => count(n, "минуту", "минут
 
 const roles: Record<Role, string> = { owner: "Владелец", controller: "Управляющий", watcher: "Зритель" };
 
-const steps: Record<StartStep, string> = {
-  leased: "Место на сервере получено",
-  relay_up: "Точка подключения открыта",
-  process_up: "Приложение запущено",
-  streamer_connected: "Приложение подключилось к трансляции",
-  first_frame: "Первый кадр получен",
+const steps: Record<StartStep, StepText> = {
+  leased: { doing: "Найти место на сервере", done: "Место на сервере получено" },
+  relay_up: { doing: "Открыть точку подключения", done: "Точка подключения открыта" },
+  process_up: { doing: "Запустить приложение", done: "Приложение запущено" },
+  streamer_connected: { doing: "Подключить приложение к трансляции", done: "Приложение подключено" },
+  first_frame: { doing: "Получить первый кадр", done: "Первый кадр получен" },
 };
 
 const errors: Record<ErrorCode, Said> = {

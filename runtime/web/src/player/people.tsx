@@ -104,7 +104,7 @@ function Person({ person }: { person: Participant }): JSX.Element {
           title={texts.grantTo(name)}
           onClick={() => model.send({ type: "control.grant", participant: id })}
         >
-          <Icon name="pointer" size={16} />
+          {asks ? texts.grant : <Icon name="pointer" size={16} />}
         </button>
       )}
       {model.isOwner.value && !isYou && (
@@ -183,8 +183,10 @@ function Mark({ icon, text, tone }: { icon: IconName; text: string; tone?: strin
 }
 
 function Avatar({ name, id, isSpeaking }: { name: string; id: string; isSpeaking: boolean }): JSX.Element {
-  let hue = 0;
-  for (const letter of id) hue = (hue * 31 + letter.charCodeAt(0)) % 360;
+  let sum = 0;
+  for (const letter of id) sum = (sum * 31 + letter.charCodeAt(0)) % 9973;
+  // Neighbouring sums must not look alike: the golden angle spreads them.
+  const hue = Math.round(sum * 137.5) % 360;
   return (
     <span
       class={`avatar ${isSpeaking ? "avatar-speaking" : ""}`}

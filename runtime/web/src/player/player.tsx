@@ -8,7 +8,7 @@ import { localText, t } from "../i18n";
 import type { Ending } from "../session/ended";
 import { joinSession } from "../session/join";
 import { MessagePage } from "../ui/message";
-import { toast } from "../ui/toasts";
+import { clearToasts, toast } from "../ui/toasts";
 import { exposeForTests } from "./debug";
 import { ConfirmEnd, IdleDialog } from "./dialogs";
 import { PlayerModel } from "./model";
@@ -17,6 +17,7 @@ import { announce, refusalText } from "./notices";
 import { Overlays } from "./overlays";
 import { PanelHost } from "./panels";
 import { ControlRequests } from "./requests";
+import { mayHandOver } from "./room-state";
 import { StatisticsOverlay } from "./statistics";
 import { TextInput } from "./text-input";
 import { Toolbar } from "./toolbar";
@@ -48,7 +49,7 @@ function Player({ session, title, join, onEnded, onRefused }: PlayerProps): JSX.
   const stage = useRef<HTMLDivElement>(null);
   // One model for the life of this component; a new session or a new join mounts a new one (see `key` in Joined).
   // The first props are the ones that count.
-  const model = useMemo(
+  const model: PlayerModel = useMemo(
     () =>
       new PlayerModel({
         session,
@@ -57,7 +58,10 @@ function Player({ session, title, join, onEnded, onRefused }: PlayerProps): JSX.
         rejoin: () => joinSession(session.id),
         onEnded,
         onRefused,
-        onNotice: announce,
+        onNotice: (notice) => {
+          // Whoever can answer a request sees it as a question already.
+          if (notice.kind !== "requested" || !mayHandOver(model.room.peek())) announce(notice);
+        },
         onError: (code) => toast(refusalText(code), { kind: "error", icon: "warning" }),
       }),
     [],
@@ -72,6 +76,8 @@ function Player({ session, title, join, onEnded, onRefused }: PlayerProps): JSX.
     return () => {
       hide();
       model.stop();
+      // They were about the session that is no longer on show.
+      clearToasts();
     };
   }, [model]);
 

@@ -173,7 +173,7 @@ function useTools(): Tool[] {
   if (room?.session.chat !== false) tools.push(panelTool("chat", "chat", texts.chat, model.unread.value));
   if (room?.session.voice !== false) {
     tools.push({
-      ...panelTool("voice", inCall && !model.voice.isMuted.value ? "mic" : "micOff", texts.voice),
+      ...panelTool("voice", inCall ? (model.voice.isMuted.value ? "micOff" : "mic") : "headset", texts.voice),
       ...(inCall ? { pressed: true } : {}),
     });
   }

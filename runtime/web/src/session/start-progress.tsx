@@ -80,7 +80,7 @@ function Steps({ session }: { session: Session }): JSX.Element {
           return (
             <li key={step} class={`step step-${state}`} data-testid={`step-${step}`} data-state={state}>
               <span class="step-mark">{state === "done" ? <Icon name="check" size={16} /> : null}</span>
-              <span class="step-text">{texts.steps[step]}</span>
+              <span class="step-text">{state === "done" ? texts.steps[step].done : texts.steps[step].doing}</span>
               <span class="visually-hidden">
                 {state === "done" ? texts.stepDone : state === "now" ? texts.stepNow : texts.stepWaiting}
               </span>

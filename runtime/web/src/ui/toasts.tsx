@@ -23,6 +23,10 @@ export function toast(text: string, options: { icon?: IconName; kind?: "info" | 
   window.setTimeout(() => dismiss(added.id), SHOWN_MS);
 }
 
+export function clearToasts(): void {
+  toasts.value = [];
+}
+
 function dismiss(id: number): void {
   toasts.value = toasts.value.filter((each) => each.id !== id);
 }
