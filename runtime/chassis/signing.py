@@ -71,7 +71,8 @@ class RequestVerifier:
             raise ServiceError("control_unsigned") from None
         now = self._clock.now_ms() // 1000
         if now > expires + _LEEWAY_SECONDS or now < issued - _LEEWAY_SECONDS or expires - issued > 10 * VALID_SECONDS:
-            raise ServiceError("control_expired")
+            # With our time, so that a peer whose clock is wrong can sign by ours.
+            raise ServiceError("control_expired", details={"now_ms": self._clock.now_ms()})
         matches = claims.get("htm") == method and claims.get("htu") == target and claims.get("bsh") == _body_hash(body)
         if not matches:
             raise ServiceError("control_mismatch")

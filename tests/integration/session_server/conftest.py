@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.session_server.coordinator import FakeCoordinator, fake_coordinator
+from tests.support.session_server.coordinator import HOST_KEY, FakeCoordinator, fake_coordinator
 from tests.support.session_server.host import HostUnderTest
-
-HOST_KEY = "k" * 43
 
 
 @pytest.fixture

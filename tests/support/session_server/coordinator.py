@@ -19,6 +19,8 @@ from runtime.protocol.control import HeartbeatReply, HostHeartbeat, SessionEvent
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason
 
+HOST_KEY = "k" * 43
+
 
 class FakeCoordinator:
     """``events`` holds what was applied, once each; ``offered`` counts how often each was sent."""
@@ -33,6 +35,8 @@ class FakeCoordinator:
         self.end_sessions: dict[str, EndReason] = {}
         # Asked before each request is answered; raise to refuse.
         self.gate: Callable[[str], None] = lambda path: None
+        # Called when events were applied, before that is answered; raise to lose the answer.
+        self.answers: Callable[[], None] = lambda: None
         # Asked for each event; False leaves it with the host.
         self.takes: Callable[[SessionEvent], bool] = lambda event: True
         self.happened = asyncio.Condition()
@@ -43,6 +47,10 @@ class FakeCoordinator:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def use_clock(self, clock: Clock) -> None:
+        self.clock = clock
+        self._verifier = RequestVerifier("coordinator", clock)
 
     async def start(self) -> None:
         routes = [
@@ -124,6 +132,7 @@ class _Events(_Handler):
                     coordinator.events.append(event)
                 applied.append(event.event_id)
             coordinator.happened.notify_all()
+        coordinator.answers()
         self.write_json({"applied": applied})
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,7 +19,7 @@ from typing import Any
 import psutil
 
 from runtime.chassis.client import HttpClient, Reply, SignedClient
-from runtime.chassis.clock import SystemClock
+from runtime.chassis.clock import Clock, SystemClock
 from runtime.chassis.entropy import new_session_id
 from runtime.chassis.tokens import TokenSigner, new_signing_key
 from runtime.protocol.control import Launch, SessionPolicy, SessionReport, StartSession, StartTimeouts
@@ -87,6 +89,7 @@ class HostUnderTest:
             **settings,
         }
         self.environment = dict(os.environ)
+        self.url = ""
         self.process: subprocess.Popen[bytes] | None = None
         self._http = HttpClient()
         self._client: SignedClient | None = None
@@ -107,25 +110,45 @@ class HostUnderTest:
         ready.unlink(missing_ok=True)
         config = self.directory / "session-server.json"
         config.write_text(json.dumps(self.settings))
+        process = self.process = self._run(config)
+        await eventually(lambda: ready.exists() or process.poll() is not None, "session server ready")
+        assert ready.exists(), self.log.read_text()
+        port = json.loads(ready.read_text())["port"]
+        self.url = f"http://127.0.0.1:{port}"
+        self.use_clock(SystemClock())
+
+    def use_clock(self, clock: Clock) -> None:
+        """Sign requests to the host by ``clock``."""
+        self._client = SignedClient(
+            self._http,
+            self.url,
+            key=self.coordinator.host_key,
+            issuer="coordinator",
+            audience=self.coordinator.host,
+            clock=clock,
+        )
+
+    def _run(self, config: Path, *options: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "runtime", "session-server", "--config", str(config)],
+            return subprocess.Popen(
+                [sys.executable, "-m", "runtime", "session-server", "--config", str(config), *options],
                 stdout=output,
                 stderr=output,
                 env=self.environment,
             )
-        process = self.process
-        await eventually(lambda: ready.exists() or process.poll() is not None, "session server ready")
-        assert ready.exists(), self.log.read_text()
-        port = json.loads(ready.read_text())["port"]
-        self._client = SignedClient(
-            self._http,
-            f"http://127.0.0.1:{port}",
-            key=self.coordinator.host_key,
-            issuer="coordinator",
-            audience=self.coordinator.host,
-            clock=SystemClock(),
-        )
+
+    async def run_once(self, option: str) -> None:
+        """A session server that does one thing and exits."""
+        process = self._run(self.directory / "session-server.json", option)
+        assert await asyncio.to_thread(process.wait, 60) == 0, self.log.read_text()
+
+    def forge_boot_id(self, session_id: str) -> None:
+        """Make the journal look as if the machine had been started again since."""
+        with sqlite3.connect(self.data / "journal.sqlite") as database:
+            (body,) = database.execute("SELECT record FROM session WHERE id = ?", (session_id,)).fetchone()
+            record = json.loads(body) | {"boot_id": "another"}
+            database.execute("UPDATE session SET record = ? WHERE id = ?", (json.dumps(record).encode(), session_id))
+        database.close()
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
@@ -219,7 +242,11 @@ class HostUnderTest:
 
 
 async def eventually(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> None:
+    """Wait for a condition, plain or async."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while True:
+        found = condition()
+        if await found if inspect.isawaitable(found) else found:
+            return
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
         await asyncio.sleep(0.02)

@@ -1,0 +1,162 @@
+"""Sessions outlive their session server: its restart, its crash, and what happened in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from runtime.protocol.states import EndReason
+from tests.support.session_server.coordinator import FakeCoordinator
+from tests.support.session_server.host import HostUnderTest, eventually
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_running_session_is_adopted(host: HostUnderTest, coordinator: FakeCoordinator, number: int) -> None:
+    session = await host.begin("--grandchildren")
+    await host.until_told(session, "ready")
+    before = {process.pid for process in host.marked(session)}
+    assert len(before) == 6
+    await host.stop(number)
+    assert {process.pid for process in host.marked(session)} == before, "the restart touched the session"
+    await host.start()
+    assert {process.pid for process in host.marked(session)} == before
+    # It is not only listed: changes are seen again, and it can be ended.
+    await host.pretend(session, players=3, participants=2)
+    streaming = await host.until_told(session, "streaming")
+    assert streaming.participants == 2
+    await host.call("DELETE", f"/control/v1/sessions/{session}?reason=owner_ended")
+    ended = await host.until_told(session, "ended")
+    assert (ended.reason, ended.exit_code) == (EndReason.OWNER_ENDED, 0)
+    assert host.marked(session) == []
+    assert [event.sequence for event in coordinator.of(session)] == list(range(1, len(coordinator.of(session)) + 1))
+
+
+@pytest.mark.parametrize(("code", "reason"), [(0, EndReason.APP_EXITED), (7, EndReason.APP_CRASHED)])
+async def test_title_that_ended_while_nobody_watched_is_reported_with_its_code(
+    host: HostUnderTest, code: int, reason: EndReason
+) -> None:
+    session = await host.begin("--exit-after", "2", "--exit-code", str(code))
+    await host.until_told(session, "ready")
+    await host.stop(signal.SIGKILL)
+    title = host.child(session, "title").pid
+    await eventually(lambda: not psutil.pid_exists(title), "the title's end")
+    await host.start()
+    over = await host.until_told(session, "ended" if code == 0 else "failed")
+    assert (over.reason, over.exit_code) == (reason, code)
+    assert host.marked(session) == []
+
+
+async def test_reason_of_a_relay_that_ended_while_nobody_watched(host: HostUnderTest) -> None:
+    session = await host.begin()
+    await host.until_told(session, "ready")
+    await host.stop(signal.SIGKILL)
+    await host.pretend(session, end_reason="idle", exit=0)
+    relay = host.child(session, "relay").pid
+    await eventually(lambda: not psutil.pid_exists(relay), "the relay's end")
+    await host.start()
+    over = await host.until_told(session, "ended")
+    assert over.reason is EndReason.IDLE
+    assert host.marked(session) == []
+
+
+async def test_relay_that_crashed_while_nobody_watched_is_started_again(host: HostUnderTest) -> None:
+    session = await host.begin()
+    await host.until_told(session, "ready")
+    await host.stop(signal.SIGKILL)
+    psutil.Process(host.child(session, "relay").pid).kill()
+    await host.start()
+    await eventually((host.data / "sessions" / session / "relay-2" / "ready.json").exists, "second relay")
+    await host.pretend(session, players=1)
+    await host.until_told(session, "streaming")
+
+
+async def test_start_goes_on_where_a_crash_left_it(host: HostUnderTest) -> None:
+    session = await host.begin()
+    # At an arbitrary point of the start; the journal has at least the claim.
+    await host.stop(signal.SIGKILL)
+    await host.start()
+    ready = await host.until_told(session, "ready")
+    assert len(ready.steps) == 4
+    parts = sorted(process.environ()["PIXELSTREAM_MARK"].rpartition(".")[2] for process in host.marked(session))
+    assert parts == ["relay", "relay", "title", "title"], "something was started twice"
+
+
+async def test_killed_keepers_leave_no_orphan(host: HostUnderTest) -> None:
+    session = await host.begin("--grandchildren", "--ignore-signals")
+    await host.until_told(session, "ready")
+    psutil.Process(host.child(session, "title").keeper_pid).kill()
+    over = await host.until_told(session, "failed")
+    assert over.reason is EndReason.APP_CRASHED
+    assert host.marked(session) == []
+
+
+async def test_orphans_are_killed_at_start_when_the_journal_does_not_know_them(host: HostUnderTest) -> None:
+    session = await host.begin("--grandchildren", "--ignore-signals")
+    await host.until_told(session, "ready")
+    await host.stop(signal.SIGKILL)
+    os.kill(host.child(session, "title").keeper_pid, signal.SIGKILL)
+    os.kill(host.child(session, "relay").keeper_pid, signal.SIGKILL)
+    await eventually(lambda: len(host.marked(session)) == 2, "only the two grandchildren to be left")
+    await host.start()
+    over = await host.until_told(session, "failed")
+    assert over.reason is EndReason.APP_CRASHED
+    assert host.marked(session) == []
+
+
+async def test_processes_of_before_a_reboot_are_not_adopted(host: HostUnderTest) -> None:
+    session = await host.begin()
+    await host.until_told(session, "ready")
+    await host.stop(signal.SIGKILL)
+    for process in host.marked(session):
+        process.kill()
+    host.forge_boot_id(session)
+    await host.start()
+    over = await host.until_told(session, "failed")
+    assert over.reason is EndReason.HOST_LOST
+    assert over.detail is not None
+    assert "started again" in over.detail
+
+
+async def test_end_is_finished_by_the_next_session_server(host: HostUnderTest) -> None:
+    session = await host.begin("--ignore-signals")
+    await host.until_told(session, "ready")
+    await host.call("DELETE", f"/control/v1/sessions/{session}?reason=booking_over")
+    await host.until_told(session, "stopping")
+    await host.stop(signal.SIGKILL)
+    await host.start()
+    over = await host.until_told(session, "ended")
+    assert over.reason is EndReason.BOOKING_OVER
+    assert host.marked(session) == []
+
+
+async def test_second_session_server_on_the_same_data_refuses_to_start(host: HostUnderTest) -> None:
+    process, host.process = host.process, None
+    with pytest.raises(AssertionError, match="Is another session server using this data_directory"):
+        await host.start()
+    host.process = process
+
+
+async def test_end_sessions_option_ends_what_was_left(host: HostUnderTest, coordinator: FakeCoordinator) -> None:
+    session = await host.begin("--grandchildren")
+    await host.until_told(session, "ready")
+    await host.stop(signal.SIGKILL)
+    await host.run_once("--end-sessions")
+    assert host.marked(session) == []
+    await host.start()
+    assert (await host.until_told(session, "ended")).reason is EndReason.DRAINED
+
+
+async def test_sessions_end_with_the_service_when_configured(
+    idle_host: HostUnderTest, coordinator: FakeCoordinator
+) -> None:
+    idle_host.settings["end_sessions_on_stop"] = True
+    await idle_host.start()
+    session = await idle_host.begin()
+    await idle_host.until_told(session, "ready")
+    assert await idle_host.stop() == 0
+    assert idle_host.marked(session) == []
+    # Told before it stopped, not by its next start.
+    assert coordinator.of(session)[-1].report.reason is EndReason.DRAINED
