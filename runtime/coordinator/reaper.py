@@ -1,4 +1,4 @@
-"""Repairs what died half way. One instance at a time does it, by a lease; every repair is conditional in the database."""
+"""Repairs what died half way. One instance at a time does it, by a lease; the database decides every repair."""
 
 from __future__ import annotations
 
