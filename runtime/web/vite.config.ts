@@ -15,7 +15,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: {
-      input: { index: "index.html" },
+      input: { index: "index.html", embed: "src/embed/embed.ts" },
       output: {
         // Sites link to the embed script by a name that must not change with its content.
         entryFileNames: (chunk) => (chunk.name === "embed" ? "embed.js" : "assets/[name]-[hash].js"),

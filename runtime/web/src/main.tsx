@@ -1,16 +1,25 @@
 import "./styles/base.css";
 import { render } from "preact";
 import { App } from "./app";
-import { preferredLanguage, setLanguage } from "./i18n";
+import { isEmbedded, tellParent } from "./embed/inside";
+import { isLanguage, preferredLanguage, setLanguage } from "./i18n";
 import { startRouter } from "./router";
-import { applyTheme } from "./ui/theme";
+import { applyTheme, isTheme, theme } from "./ui/theme";
+
+// A page that embeds us may choose language and appearance for this visit.
+const wishes = new URLSearchParams(window.location.search);
+const wantedLanguage = wishes.get("lang");
+const wantedTheme = wishes.get("theme");
+if (isTheme(wantedTheme)) theme.value = wantedTheme;
+if (isEmbedded) document.documentElement.dataset["embedded"] = "";
 
 applyTheme();
 startRouter();
 const root = document.getElementById("app");
 // Whatever the preferred language's file does, there must be a page: English is the second try.
-void setLanguage(preferredLanguage())
+void setLanguage(isLanguage(wantedLanguage) ? wantedLanguage : preferredLanguage())
   .catch(() => setLanguage("en"))
   .then(() => {
     if (root) render(<App />, root);
+    tellParent({ type: "ready" });
   });

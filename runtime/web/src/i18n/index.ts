@@ -41,12 +41,16 @@ export async function setLanguage(tag: Language, keep = false): Promise<void> {
   if (keep) remember("language", tag);
 }
 
+export function isLanguage(tag: string | null): tag is Language {
+  return tag !== null && Object.hasOwn(LANGUAGES, tag);
+}
+
 /** The remembered language, else the first of the browser's that we have, else English. */
 export function preferredLanguage(): Language {
   const wanted = [recall("language") ?? "", ...navigator.languages];
   for (const tag of wanted) {
     const base = tag.split("-")[0] ?? "";
-    if (base in LANGUAGES) return base as Language;
+    if (isLanguage(base)) return base;
   }
   return "en";
 }

@@ -8,7 +8,7 @@ import type { Page, Session, Title } from "../api/types";
 import { t } from "../i18n";
 import { Icon } from "../ui/icons";
 import { ErrorNote, Heading } from "../ui/message";
-import { OfflinePage } from "./not-found";
+import { NotFoundPage, OfflinePage } from "./not-found";
 import { matches } from "./search";
 import { ResumeCard, TitleCard } from "./title-card";
 
@@ -66,8 +66,10 @@ export function CataloguePage(): JSX.Element {
     failure.value = undefined;
     void load(new AbortController().signal);
   };
+  const only = new URLSearchParams(window.location.search).get("title");
   const nothingYet = titles.value === undefined;
   if (failure.value?.code === "offline" && nothingYet) return <OfflinePage onBack={reload} />;
+  if (only !== null && titles.value) return <OneTitle title={titles.value.find(({ name }) => name === only)} />;
   return (
     <div class="catalogue" data-testid="catalogue">
       <div class="catalogue-head">
@@ -89,6 +91,20 @@ export function CataloguePage(): JSX.Element {
       <Resume />
       <SearchBox />
       <Titles />
+    </div>
+  );
+}
+
+/** `/?title=name`: one title on its own, for links and for embedding. */
+function OneTitle({ title }: { title: Title | undefined }): JSX.Element {
+  if (!title) return <NotFoundPage />;
+  const running = mine.value.filter((session) => session.title === title.name);
+  return (
+    <div class="one-title" data-testid="one-title">
+      <TitleCard title={title} />
+      {running.map((session) => (
+        <ResumeCard key={session.id} session={session} title={title} />
+      ))}
     </div>
   );
 }

@@ -1,4 +1,5 @@
 import type { ComponentChildren, JSX } from "preact";
+import { isEmbedded } from "../embed/inside";
 import { type Language, language, languages, setLanguage, t } from "../i18n";
 import { Icon, Logo } from "../ui/icons";
 import { setTheme, type Theme, theme } from "../ui/theme";
@@ -12,20 +13,26 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
       <a class="skip-link" href="#content">
         {t().common.skipToContent}
       </a>
-      <header class="header">
-        <a class="brand" href="/">
-          <Logo />
-          <span>{t().productName}</span>
-        </a>
-        <div class="header-tools">
-          <ThemeSwitch />
-          <LanguageSwitch />
-        </div>
-      </header>
+      {isEmbedded ? null : <Header />}
       <main id="content" class="content" tabIndex={-1}>
         {children}
       </main>
     </div>
+  );
+}
+
+function Header(): JSX.Element {
+  return (
+    <header class="header">
+      <a class="brand" href="/">
+        <Logo />
+        <span>{t().productName}</span>
+      </a>
+      <div class="header-tools">
+        <ThemeSwitch />
+        <LanguageSwitch />
+      </div>
+    </header>
   );
 }
 

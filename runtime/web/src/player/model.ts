@@ -1,10 +1,12 @@
 import { batch, computed, effect, signal } from "@preact/signals";
 import type { ApiError } from "../api/client";
 import type { JoinReply, Session, Title } from "../api/types";
+import { tellParent } from "../embed/inside";
 import type { Ending } from "../session/ended";
 import { recall, remember } from "../storage";
 import { watchActivity } from "./activity";
 import type { Measurement } from "./measurement";
+import { connectParent } from "./parent-page";
 import { RoomClient, type RoomOver, type RoomStatus } from "./room-client";
 import { findParticipant, isInControl, type Notice, type RoomState, reduce } from "./room-state";
 import type { FromRelay, ToRelay } from "./room-types";
@@ -96,6 +98,7 @@ export class PlayerModel {
         onKeyboardWanted: ({ show, contents }) => {
           this.textInput.value = show ? { contents } : undefined;
         },
+        onResponse: (text) => tellParent({ type: "response", text }),
         onQualities: (layers) => {
           this.layers.value = layers;
         },
@@ -111,6 +114,7 @@ export class PlayerModel {
         () => this.room.peek()?.idleEndsAt != null,
       ),
     );
+    this.disposers.push(connectParent(this));
     stream.start();
     this.client.start();
   }

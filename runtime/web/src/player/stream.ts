@@ -21,6 +21,8 @@ export interface StreamHandlers {
   onBlocked(block: PlayBlock): void;
   onMeasurement(measurement: Measurement): void;
   onKeyboardWanted(wanted: { show: boolean; contents: string }): void;
+  /** The application's own words to its page (Epic's Response message). */
+  onResponse(text: string): void;
   onQualities(layers: readonly string[]): void;
 }
 
@@ -191,6 +193,7 @@ export class Stream {
     epic.addEventListener("initialSettings", () =>
       handlers.onQualities(this.config.getSettingOption("PreferredQuality").options),
     );
+    epic.addResponseEventListener("portal", (text) => handlers.onResponse(text));
     this.video.addEventListener("playing", () => handlers.onStatus("playing"));
   }
 

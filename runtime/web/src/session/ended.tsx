@@ -1,8 +1,9 @@
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { type ApiError, asApiError } from "../api/client";
 import { END_REASONS, type EndReason } from "../api/codes";
 import type { Session, Title } from "../api/types";
+import { tellParent } from "../embed/inside";
 import { formatDuration, t } from "../i18n";
 import type { Said } from "../i18n/en";
 import { startTitle } from "../pages/title-card";
@@ -29,6 +30,9 @@ interface EndedPageProps {
 
 export function EndedPage({ ending, session, title, onComeBack }: EndedPageProps): JSX.Element {
   const { ended } = t();
+  const reason =
+    ending.kind === "session" ? ending.session.reason : ending.kind === "room" ? ending.reason : ending.kind;
+  useEffect(() => tellParent({ type: "ended", reason: reason ?? "" }), [reason]);
   if (ending.kind === "left" || ending.kind === "superseded") {
     const said = ending.kind === "left" ? ended.left : ended.superseded;
     return (

@@ -5,6 +5,7 @@ import { type ApiError, asApiError, request } from "../api/client";
 import { isFinal, isJoinable } from "../api/codes";
 import { subscribe } from "../api/events";
 import type { JoinReply, Session, Title } from "../api/types";
+import { tellParent } from "../embed/inside";
 import { errorText, t } from "../i18n";
 import { OfflinePage } from "../pages/not-found";
 import { Shell } from "../pages/shell";
@@ -194,6 +195,7 @@ function Gone(props: { id: string; onOver: (ending: Ending) => void; onStillTher
 }
 
 function Refused({ error, onRetry }: { error: ApiError; onRetry: () => void }): JSX.Element {
+  useEffect(() => tellParent({ type: "error", code: error.code }), [error]);
   if (error.code === "offline") {
     return (
       <Shell>

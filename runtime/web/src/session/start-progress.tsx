@@ -1,8 +1,9 @@
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { type ApiError, asApiError, request } from "../api/client";
 import { START_STEPS } from "../api/codes";
 import type { Session, Title } from "../api/types";
+import { tellParent } from "../embed/inside";
 import { formatNumber, localText, t } from "../i18n";
 import { Picture } from "../pages/title-card";
 import { Icon } from "../ui/icons";
@@ -18,6 +19,10 @@ interface StartProgressProps {
 export function StartProgress({ session, title, live }: StartProgressProps): JSX.Element {
   const name = localText(title?.display_name, session.title);
   const texts = t().start;
+  const state = session.queue ? "queued" : "starting";
+  const step = session.steps.at(-1)?.step;
+  useEffect(() => tellParent({ type: "state", state, session: session.id }), [state, session.id]);
+  useEffect(() => step && tellParent({ type: "progress", step }), [step]);
   return (
     <section class="start" data-testid="start-page" data-state={session.state}>
       <div class="start-card">

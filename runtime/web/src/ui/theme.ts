@@ -3,9 +3,13 @@ import { recall, remember } from "../storage";
 
 export type Theme = "auto" | "light" | "dark";
 
+export function isTheme(value: string | null): value is Theme {
+  return value === "auto" || value === "light" || value === "dark";
+}
+
 function stored(): Theme {
   const value = recall("theme");
-  return value === "light" || value === "dark" ? value : "auto";
+  return isTheme(value) ? value : "auto";
 }
 
 export const theme = signal<Theme>(stored());
