@@ -1,0 +1,131 @@
+"""Ansible module: what a Linux machine has that a deployment depends on. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: machine_look
+short_description: Look at disk, clock, listeners and name resolution of a Linux machine
+description:
+  - Reads C(/proc) and the file system only, so that it works on a machine with nothing installed but Python.
+author: pixelstream
+options:
+  paths:
+    description: Paths whose file systems' free space is wanted; the nearest existing parent counts.
+    type: list
+    elements: path
+    default: []
+  names:
+    description: Host names to resolve.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Look
+  machine_look:
+    paths: [/opt, /var]
+    names: [play.example.org]
+"""
+
+RETURN = r"""
+free_bytes:
+  description: Free bytes for each path.
+  type: dict
+  returned: always
+epoch_seconds:
+  description: The machine's clock.
+  type: float
+  returned: always
+listeners:
+  description: What listens on TCP or is bound on UDP, each with protocol, port and command.
+  type: list
+  returned: always
+addresses:
+  description: Addresses of each name; empty when it is not known.
+  type: dict
+  returned: always
+"""
+
+
+def free_bytes(path: str) -> int:
+    """Return what a new file under ``path`` could use."""
+    place = Path(path)
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def commands_by_inode() -> dict[str, str]:
+    """Return the command line of the owner of each socket."""
+    owners: dict[str, str] = {}
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            for descriptor in (process / "fd").iterdir():
+                target = os.readlink(descriptor)
+                if target.startswith("socket:["):
+                    owners[target[8:-1]] = command
+        except OSError:
+            continue  # ended meanwhile, or not ours to see
+    return owners
+
+
+def listeners() -> list[dict[str, Any]]:
+    """Return listening TCP sockets and bound, unconnected UDP sockets (proc(5), /proc/net/tcp)."""
+    owners = commands_by_inode()
+    found = []
+    for protocol, state in (("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")):
+        try:
+            lines = Path(f"/proc/net/{protocol}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == state:
+                port = int(fields[1].rsplit(":", 1)[1], 16)
+                command = owners.get(fields[9], "")
+                found.append({"protocol": protocol[:3], "port": port, "command": command})
+    return found
+
+
+def addresses(name: str) -> list[str]:
+    try:
+        return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(name, None)})
+    except OSError:
+        return []
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "paths": {"type": "list", "elements": "path", "default": []},
+            "names": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(
+        changed=False,
+        free_bytes={path: free_bytes(path) for path in module.params["paths"]},
+        epoch_seconds=time.time(),
+        listeners=listeners(),
+        addresses={name: addresses(name) for name in module.params["names"]},
+    )
+
+
+if __name__ == "__main__":
+    main()
