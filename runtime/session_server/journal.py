@@ -45,9 +45,10 @@ class JournalError(Exception):
 class Journal:
     """See the module's text. All methods may raise :class:`JournalError`."""
 
-    def __init__(self, path: Path, max_events: int = MAX_EVENTS) -> None:
+    def __init__(self, path: Path, max_events: int = MAX_EVENTS, busy_seconds: float = 5.0) -> None:
+        """``busy_seconds``: how long a predecessor that is just closing is waited for."""
         self._path = path
-        self._max_events = max_events
+        self._max_events, self._busy_seconds = max_events, busy_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._database: sqlite3.Connection | None = None
         self._encoder = msgspec.json.Encoder()
@@ -72,9 +73,10 @@ class Journal:
     def _open(self) -> None:
         try:
             self._connect()
+        except sqlite3.OperationalError:
+            self._close()
+            raise
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise
             aside = self._path.with_name(f"{self._path.name}.broken")
             logger.error("%s is damaged (%s); it is kept as %s and a new journal begins", self._path, error, aside.name)
             self._close()
@@ -86,7 +88,9 @@ class Journal:
     def _connect(self) -> None:
         # Created by us first, because SQLite would leave secrets readable by everybody.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        self._database = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, timeout=self._busy_seconds
+        )
         # Exclusive: a second session server on the same data directory must not start.
         self._database.execute("PRAGMA locking_mode=EXCLUSIVE")
         self._database.execute("PRAGMA journal_mode=WAL")
