@@ -5,6 +5,7 @@ from __future__ import annotations
 from runtime.chassis.config import Config, ConfigError, Listen, load
 from runtime.protocol.control import IceServer, SessionPolicy
 from runtime.protocol.ids import is_session_id
+from runtime.relay.core.bandwidth import BandwidthPolicy
 
 _MIN_SECRET_CHARACTERS = 16
 
@@ -44,7 +45,6 @@ class Limits(Config, frozen=True, kw_only=True):
     data_bytes_burst: int = 8 * 1024 * 1024
     send_queue_messages: int = 512
     send_queue_bytes: int = 2 * 1024 * 1024
-    send_deadline_seconds: float = 10.0
     hello_deadline_seconds: float = 10.0
     ping_interval_seconds: float = 10.0
     ping_timeout_seconds: float = 10.0
@@ -105,6 +105,8 @@ def load_relay_config(path: str) -> RelayConfig:
         raise ConfigError(f"{path}: policy.control: must be ask, free or owner.")
     if config.policy.max_players < 1:
         raise ConfigError(f"{path}: policy.max_players: must be at least 1.")
+    if config.policy.bandwidth not in list(BandwidthPolicy):
+        raise ConfigError(f"{path}: policy.bandwidth: must be one of {', '.join(BandwidthPolicy)}.")
     if config.log.level not in ("debug", "info", "warning", "error") or config.log.style not in ("text", "json"):
         raise ConfigError(f"{path}: log: level is debug, info, warning or error; style is text or json.")
     return config

@@ -118,6 +118,9 @@ class DataRouter:
         out += self._announce_pads(player) if self._in_control(player) else []
         return out + self._settle_quality_owner([player])
 
+    def open_players(self) -> list[str]:
+        return [player.player_id for player in self._players.values() if player.is_open]
+
     def player_closed(self, player_id: str) -> list[Effect]:
         """Its channel is gone but the player stays: let go of what it held until it is open again."""
         player = self._players.get(player_id)
