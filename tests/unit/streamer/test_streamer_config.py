@@ -36,11 +36,22 @@ def test_our_options() -> None:
 )
 def test_unreals_flags(name: str) -> None:
     line = [
-        f"{name}=ws://127.0.0.1:5/streamer/abc", "-PixelStreamingID=Title", "-RenderOffscreen", "-ForceRes",
-        "-ResX=960", "-ResY=540", "-AudioMixer", "-Unattended", "-graphicsadapter=1", "-PixelStreamingEncoderCodec=VP8", "/Game/Map",
-        "-PixelStreamingWebRTCFps=24", "-PixelStreamingEncoderTargetBitrate=2000000", "-AllowPixelStreamingCommands",
+        f"{name}=ws://127.0.0.1:5/streamer/abc",
+        "-PixelStreamingID=Title",
+        "-RenderOffscreen",
+        "-ForceRes",
+        "-ResX=960",
+        "-ResY=540",
+        "-AudioMixer",
+        "-Unattended",
+        "-graphicsadapter=1",
+        "-PixelStreamingEncoderCodec=VP8",
+        "/Game/Map",
+        "-PixelStreamingWebRTCFps=24",
+        "-PixelStreamingEncoderTargetBitrate=2000000",
+        "-AllowPixelStreamingCommands",
         "-PixelStreamingWebRTCMaxBitrate=-1",
-    ]  # fmt: skip
+    ]
     options = config.parse(line, URL)
     assert (options.url, options.streamer_id) == ("ws://127.0.0.1:5/streamer/abc", "Title")
     assert (options.width, options.height, options.codec, options.fps) == (960, 540, "vp8", 24)
