@@ -2,6 +2,7 @@ import type { ComponentType, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { asApiError } from "./api/client";
 import { t } from "./i18n";
+import { loadMe } from "./me";
 import { CataloguePage } from "./pages/catalogue";
 import { NotFoundPage, OfflinePage } from "./pages/not-found";
 import { Shell } from "./pages/shell";
@@ -38,6 +39,10 @@ function decodeSegment(segment: string): string {
 
 export function App(): JSX.Element {
   const route = routeOf(path.value);
+  useEffect(() => {
+    // Pages say themselves when the service cannot be reached.
+    loadMe().catch(() => undefined);
+  }, []);
   return (
     <>
       <RoutedPage route={route} />

@@ -8,11 +8,20 @@ export type LocalText = Record<string, string>;
 export interface Me {
   id: string;
   name: string;
-  kind: string;
-  roles: string[];
+  kind: "anonymous" | "user" | "oidc" | "key";
+  roles: ("viewer" | "admin")[];
   groups: string[];
   csrf_token: string;
-  features: Record<string, unknown> | string[];
+  features: FeatureList;
+}
+
+export interface FeatureList {
+  site_name: string;
+  sign_in: "none" | "password" | "oidc";
+  must_sign_in: boolean;
+  queue: boolean;
+  bookings: boolean;
+  sessions_per_viewer: number;
 }
 
 export interface Availability {
@@ -27,9 +36,19 @@ export interface Title {
   description: LocalText;
   picture_url: string | null;
   availability: Availability;
-  limits: Record<string, unknown>;
-  control_policy: string;
+  limits: TitleLimits;
+  control_policy: "ask" | "free" | "owner";
   tags: string[];
+  features: { chat: boolean; voice: boolean; microphone: boolean };
+  startable: boolean;
+  bookable: boolean;
+}
+
+export interface TitleLimits {
+  max_players: number;
+  idle_seconds: number;
+  idle_warning_seconds: number;
+  max_length_seconds: number | null;
 }
 
 export interface Session {
@@ -45,14 +64,21 @@ export interface Session {
   ready_at: number | null;
   ends_at: number | null;
   ended_at: number | null;
-  host?: string | null;
   participants: number;
+  booking?: string | null;
+  /** From here on for administrators only. */
+  host?: string | null;
+  owner?: { id: string; kind: string; name: string } | null;
+  placement?: string;
+  detail?: string | null;
+  build?: string;
+  warm?: boolean;
 }
 
 export interface IceServer {
-  urls: string | string[];
-  username?: string;
-  credential?: string;
+  urls: string[];
+  username?: string | null;
+  credential?: string | null;
 }
 
 export interface JoinReply {
@@ -68,11 +94,13 @@ export interface JoinReply {
 export interface Invite {
   id: string;
   role: Role;
-  url: string;
-  expires_at: number | null;
+  /** The link; only in the answer to its creation. */
+  url: string | null;
+  expires_at: number;
   revoked: boolean;
   created_at: number;
   uses: number;
+  label: string;
 }
 
 /** What an invitation leads to; anybody who has the link may read it. */
@@ -80,7 +108,9 @@ export interface InvitePreview {
   session_id: string;
   role: Role;
   title: Title;
-  expires_at: number | null;
+  owner_name: string;
+  state: SessionState;
+  expires_at: number;
 }
 
 export interface Page<T> {

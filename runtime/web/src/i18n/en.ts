@@ -171,6 +171,7 @@ export const en = {
     heading: (title: string) => `Starting ${title}`,
     headingQueue: (title: string) => `Waiting for ${title}`,
     lead: "This page goes on by itself. You can also leave it and come back.",
+    leadQueue: "Keep this page open: it holds your place and goes on by itself.",
     steps,
     stepDone: "done",
     stepNow: "in progress",
@@ -201,6 +202,7 @@ export const en = {
   join: {
     heading: "You are invited",
     lead: (title: string) => `Join “${title}”`,
+    from: (name: string) => `${name} invites you to join a running session.`,
     asRole: {
       owner: "as owner",
       controller: "and take control when nobody else has it",
@@ -335,7 +337,6 @@ export const en = {
     active: "Links that work",
     none: "No links yet.",
     expires: (time: string) => `until ${time}`,
-    noExpiry: "while the session runs",
     revoke: "Withdraw",
     revokeName: (role: string, time: string) => `Withdraw the link ${role}, ${time}`,
     revoked: "The link no longer works.",

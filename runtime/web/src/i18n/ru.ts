@@ -156,6 +156,7 @@ export const ru: Texts = {
     heading: (title) => `Запускаем ${title}`,
     headingQueue: (title) => `Ждём очереди на ${title}`,
     lead: "Страница продолжит сама. Её можно закрыть и вернуться позже.",
+    leadQueue: "Не закрывайте страницу: она держит ваше место и продолжит сама.",
     steps,
     stepDone: "готово",
     stepNow: "выполняется",
@@ -189,6 +190,7 @@ export const ru: Texts = {
   join: {
     heading: "Вас пригласили",
     lead: (title) => `Присоединиться к «${title}»`,
+    from: (name) => `${name} зовёт вас в идущий сеанс.`,
     asRole: { owner: "как владелец", controller: "и брать управление, когда оно свободно", watcher: "как зритель" },
     name: "Ваше имя, как его увидят другие",
     join: "Присоединиться",
@@ -319,7 +321,6 @@ export const ru: Texts = {
     active: "Действующие ссылки",
     none: "Ссылок пока нет.",
     expires: (time) => `до ${time}`,
-    noExpiry: "пока идёт сеанс",
     revoke: "Отозвать",
     revokeName: (role, time) => `Отозвать ссылку: ${role}, ${time}`,
     revoked: "Ссылка больше не действует.",

@@ -23,7 +23,7 @@ async function load(stop: AbortSignal): Promise<void> {
   try {
     const [all, own] = await Promise.all([
       request<Page<Title>>("GET", "/api/v1/titles", { signal: stop }),
-      request<Page<Session>>("GET", "/api/v1/sessions?mine=true", { signal: stop }),
+      request<Page<Session>>("GET", "/api/v1/sessions?mine=true&state=live", { signal: stop }),
     ]);
     batch(() => {
       titles.value = all.items;

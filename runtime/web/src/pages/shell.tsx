@@ -1,10 +1,15 @@
 import type { ComponentChildren, JSX } from "preact";
 import { isEmbedded } from "../embed/inside";
 import { type Language, language, languages, setLanguage, t } from "../i18n";
+import { me } from "../me";
 import { Icon, Logo } from "../ui/icons";
 import { setTheme, type Theme, theme } from "../ui/theme";
 
 const THEME_ICONS = { auto: "auto", light: "sun", dark: "moon" } as const;
+
+function siteName(): string {
+  return me.value?.features.site_name || t().productName;
+}
 
 /** Header, content and the skip link of every page but the player. */
 export function Shell({ children }: { children: ComponentChildren }): JSX.Element {
@@ -26,7 +31,7 @@ function Header(): JSX.Element {
     <header class="header">
       <a class="brand" href="/">
         <Logo />
-        <span>{t().productName}</span>
+        <span>{siteName()}</span>
       </a>
       <div class="header-tools">
         <ThemeSwitch />

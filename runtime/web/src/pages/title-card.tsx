@@ -1,7 +1,7 @@
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { type ApiError, asApiError, newIdempotencyKey, request } from "../api/client";
+import { type ApiError, asApiError, getMe, newIdempotencyKey, request } from "../api/client";
 import { isJoinable } from "../api/codes";
 import type { Availability, Session, Title } from "../api/types";
 import { formatTime, localText, t } from "../i18n";
@@ -13,8 +13,9 @@ const starting = signal<string | undefined>(undefined);
 
 /** Ask for a session of a title and go to its page; a full house puts the visitor into the queue. */
 export async function startTitle(name: string): Promise<void> {
+  const { features } = await getMe();
   const session = await request<Session>("POST", "/api/v1/sessions", {
-    body: { title: name, wait: true },
+    body: { title: name, wait: features.queue },
     idempotencyKey: newIdempotencyKey(),
   });
   navigate(`/session/${session.id}`);
@@ -59,7 +60,7 @@ export function TitleCard({ title }: { title: Title }): JSX.Element {
           type="button"
           class={`button start-button ${state === "free" ? "primary" : ""}`}
           data-testid="start-button"
-          disabled={state === "offline" || starting.value !== undefined}
+          disabled={state === "offline" || !title.startable || starting.value !== undefined}
           aria-label={state === "busy" ? t().catalogue.queueName(name) : t().catalogue.startName(name)}
           onClick={() => void start()}
         >

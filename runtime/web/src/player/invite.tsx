@@ -64,7 +64,7 @@ function InviteForm(): JSX.Element {
       const invite = await request<Invite>("POST", path, {
         body: { role: role.value, expires_in_seconds: expiresIn.value },
       });
-      made.value = new URL(invite.url, window.location.href).href;
+      made.value = invite.url ? new URL(invite.url, window.location.href).href : undefined;
     });
   const revoke = (id: string): Promise<void> =>
     run(async () => {
@@ -182,7 +182,7 @@ function ActiveInvites({
       <ul class="invite-list" data-testid="invite-list">
         {invites.map((invite) => {
           const role = texts.roles[invite.role === "controller" ? "controller" : "watcher"];
-          const until = invite.expires_at === null ? texts.noExpiry : texts.expires(formatDateTime(invite.expires_at));
+          const until = texts.expires(formatDateTime(invite.expires_at));
           return (
             <li key={invite.id} data-testid={`invite-${invite.id}`}>
               <span>

@@ -77,7 +77,7 @@ export class PlayerModel {
       },
       recall("name") ?? undefined,
     );
-    this.voice = new Voice((message) => this.send(message), options.join.ice_servers as RTCIceServer[]);
+    this.voice = new Voice((message) => this.send(message), options.join.ice_servers);
   }
 
   /** Attach to the page; `parent` gets the video element. */

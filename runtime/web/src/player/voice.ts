@@ -1,4 +1,5 @@
 import { signal } from "@preact/signals";
+import type { IceServer } from "../api/types";
 import type { ToRelay } from "./room-types";
 
 export type VoiceStatus = "off" | "asking" | "connecting" | "on" | "failed";
@@ -24,9 +25,14 @@ export class Voice {
   // Offers are answered one after the other, in the order in which they came.
   private negotiation: Promise<void> = Promise.resolve();
 
-  constructor(send: (message: ToRelay) => boolean, iceServers: RTCIceServer[]) {
+  constructor(send: (message: ToRelay) => boolean, iceServers: IceServer[]) {
     this.send = send;
-    this.iceServers = iceServers;
+    // null is not "absent" to RTCPeerConnection.
+    this.iceServers = iceServers.map(({ urls, username, credential }) => ({
+      urls,
+      ...(username ? { username } : {}),
+      ...(credential ? { credential } : {}),
+    }));
   }
 
   async join(): Promise<void> {

@@ -67,6 +67,7 @@ export function JoinPage({ argument: invite }: { argument: string }): JSX.Elemen
           >
             <div>
               <Heading>{t().join.heading}</Heading>
+              {preview.owner_name && <p>{t().join.from(preview.owner_name)}</p>}
               <p class="lead">
                 {t().join.lead(title)} {t().join.asRole[preview.role]}
               </p>

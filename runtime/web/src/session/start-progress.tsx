@@ -29,7 +29,7 @@ export function StartProgress({ session, title, live }: StartProgressProps): JSX
         <Picture title={title} />
         <div class="start-body">
           <Heading>{session.queue ? texts.headingQueue(name) : texts.heading(name)}</Heading>
-          <p class="muted">{texts.lead}</p>
+          <p class="muted">{session.queue ? texts.leadQueue : texts.lead}</p>
           {session.queue ? <Queue session={session} /> : <Steps session={session} />}
           {!live && (
             <p class="note" role="status">
