@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
+from urllib.parse import quote, urlencode
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -326,6 +327,25 @@ def random_secret(_name: str) -> str:
     return secrets.token_urlsafe(32)
 
 
+def mongodb_uri(
+    database: Mapping[str, Any], user: str, password: str, members: list[str], ca_file: str | None = None
+) -> str:
+    """Return the connection string of one user. ``database``: engine, uri, port, replica_set and tls of the role mongodb."""
+    if database["engine"] == "external":
+        return str(database["uri"])
+    if database["engine"] == "embedded":
+        return f"mongodb://127.0.0.1:{database['port']}/"
+    options = {"authSource": "admin"}
+    if database.get("replica_set"):
+        options["replicaSet"] = database["replica_set"]
+    if database.get("tls"):
+        options["tls"] = "true"
+        if ca_file:
+            options["tlsCAFile"] = ca_file
+    places = ",".join(f"{member}:{database['port']}" for member in members) or f"127.0.0.1:{database['port']}"
+    return f"mongodb://{quote(user, safe='')}:{quote(password, safe='')}@{places}/?{urlencode(options)}"
+
+
 def ufw_source(pair: tuple[Mapping[str, Any], str]) -> dict[str, Any]:
     """Return the rule of a (rule, source) pair, limited to that source."""
     rule, source = pair
@@ -376,6 +396,7 @@ class FilterModule:
             "pixelstream_add": operator.add,
             "pixelstream_alternative_names": alternative_names,
             "pixelstream_host_key": host_key,
+            "pixelstream_mongodb_uri": mongodb_uri,
             "pixelstream_names_only": names_only,
             "pixelstream_title_faults": title_faults,
             "pixelstream_title_hosts": title_hosts,
