@@ -64,7 +64,10 @@ class Relay:
         registry = metrics.new_registry()
         registry.register(SessionCollector(_Figures(self.session), self._config.session_id))
         self._serve(sockets, _public_routes(self.session))
-        private = bind_sockets(0, "127.0.0.1", family=socket.AF_INET)
+        try:
+            private = bind_sockets(self._config.private_port, "127.0.0.1", family=socket.AF_INET)
+        except OSError as error:
+            raise _as_port_error(error, self._config.private_port, "private TCP") from None
         self._serve(private, _private_routes(self.session, registry))
         await self.session.start()
         ready = RelayReady(pid=os.getpid(), port=sockets[0].getsockname()[1], private_port=private[0].getsockname()[1])

@@ -66,9 +66,6 @@ class RelayConfig(Config, frozen=True, kw_only=True):
     session_id: str
     title: str
     ready_file: str
-    # Written atomically ({"reason", "detail"}) before pages are told of an end that the relay decides itself, so that
-    # the reason is known even if no session server listened then.
-    end_file: str | None = None
     streamer_secret: str
     private_secret: str
     token_public_key: str  # Ed25519, PEM

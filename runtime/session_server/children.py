@@ -10,9 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from runtime.protocol.control import RelayReady
+from runtime.protocol.control import RelayReady, RelayStatus
 from runtime.protocol.errors import ServiceError
-from runtime.protocol.states import EndReason
 
 from .config import SessionServerConfig
 from .files import SAMPLE_TITLE, RelayFiles, SessionDirectory, resolve_executable
@@ -76,7 +75,6 @@ class SessionChildren:
             announced_addresses=config.relay.announced_addresses,
             allowed_origins=config.allowed_origins,
             ready_file=str(files.ready),
-            end_file=str(files.end),
             streamer_secret=record.streamer_secret,
             private_secret=record.private_secret,
             log_level=config.log.level,
@@ -118,10 +116,10 @@ class SessionChildren:
     def relay_told(self) -> End | None:
         """The reason that the relay left, if it ended on its own decision."""
         try:
-            found = msgspec.json.decode(self.relay_files.end.read_bytes(), type=dict[str, str | None])
-            return End(EndReason(str(found["reason"])), found.get("detail"))
-        except (OSError, msgspec.DecodeError, KeyError, ValueError):
+            told = msgspec.json.decode(self.relay_files.ended.read_bytes(), type=RelayStatus)
+        except (OSError, msgspec.DecodeError):
             return None
+        return None if told.end_reason is None else End(told.end_reason, told.end_detail)
 
     async def start_program(self) -> Child:
         """Raise :class:`LaunchError`."""

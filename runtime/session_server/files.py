@@ -35,8 +35,9 @@ class RelayFiles:
         return self.directory / "ready.json"
 
     @property
-    def end(self) -> Path:
-        return self.directory / "end.json"
+    def ended(self) -> Path:
+        """The relay's last status, left when it ends on its own decision."""
+        return self.directory / "ready.json.ended"
 
 
 class SessionDirectory:

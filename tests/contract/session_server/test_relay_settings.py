@@ -32,7 +32,6 @@ def test_relay_takes_every_setting(tmp_path: Path) -> None:
         announced_addresses=("203.0.113.7",),
         allowed_origins=("https://both.example.org", "https://embed.example.org"),
         ready_file=str(tmp_path / "ready.json"),
-        end_file=str(tmp_path / "end.json"),
         streamer_secret="s" * 43,
         private_secret="p" * 43,
         log_level="debug",
@@ -46,7 +45,7 @@ def test_relay_takes_every_setting(tmp_path: Path) -> None:
     assert (config.policy, config.ice_servers) == (start.policy, start.ice_servers)
     assert config.owner_participant == "b" * 16
     assert (config.streamer_secret, config.private_secret) == ("s" * 43, "p" * 43)
-    assert (config.ready_file, config.end_file) == (settings["ready_file"], settings["end_file"])
+    assert config.ready_file == settings["ready_file"]
     assert config.allowed_origins == (
         "https://play.example.org",
         "https://both.example.org",

@@ -78,10 +78,9 @@ class Pretend(Private):
     async def post(self) -> None:
         wanted = json.loads(self.request.body)
         exit_code = wanted.pop("exit", None)
-        if "end_reason" in wanted and config.get("end_file"):
-            told = {"reason": wanted["end_reason"], "detail": wanted.get("end_detail")}
-            Path(config["end_file"]).write_text(json.dumps(told))
         await change(**wanted)
+        if "end_reason" in wanted:
+            Path(config["ready_file"] + ".ended").write_text(json.dumps(status))
         self.write({})
         await self.flush()
         if exit_code is not None:
