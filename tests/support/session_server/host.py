@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from runtime.chassis.client import HttpClient, Reply, SignedClient
+from runtime.chassis.client import HttpClient, PeerUnreachableError, Reply, SignedClient
 from runtime.chassis.clock import Clock, SystemClock
 from runtime.chassis.entropy import new_session_id
 from runtime.chassis.tokens import TokenSigner, new_signing_key
@@ -212,16 +212,26 @@ class HostUnderTest:
 
     async def pretend(self, session_id: str, **values: Any) -> None:
         """Tell the stub relay what to say."""
+        await self._ask_relay(session_id, "POST", "/private/pretend", json.dumps(values).encode())
+
+    async def relay_status(self, session_id: str) -> dict[str, Any]:
+        """The newest relay's status; its streamer is None while it does not answer."""
+        try:
+            reply = await self._ask_relay(session_id, "GET", "/private/status", None)
+        except (PeerUnreachableError, FileNotFoundError):
+            return {"streamer": None}
+        return dict(reply.as_(dict))
+
+    async def _ask_relay(self, session_id: str, method: str, path: str, body: bytes | None) -> Reply:
         found = self.record(session_id)
         ready = json.loads((found["place"] / "ready.json").read_text())
-        reply = await self._http.fetch(
-            "POST",
-            f"http://127.0.0.1:{ready['private_port']}/private/pretend",
+        return await self._http.fetch(
+            method,
+            f"http://127.0.0.1:{ready['private_port']}{path}",
             deadline_seconds=5,
-            body=json.dumps(values).encode(),
+            body=body,
             headers={"Authorization": f"Bearer {found['config']['private_secret']}"},
         )
-        assert reply.status == 200
 
     def child(self, session_id: str, part: str) -> ChildIdentity:
         place = self.record(session_id)["place"] if part == "relay" else self.data / "sessions" / session_id / "title"
