@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from .bandwidth import BandwidthLimits
 from .rtp import ABS_SEND_TIME, FORWARDED_EXTENSIONS, TRANSPORT_CC
 from .sdp import Codec, Description, SdpError, Section, same_parameters
 
@@ -14,9 +15,7 @@ VIDEO_NAMES = ("H264", "VP8", "VP9", "AV1", "H265")
 AUDIO_NAMES = ("OPUS",)
 _VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir", "goog-remb")
 _RTP_PROTOCOL = "UDP/TLS/RTP/SAVPF"
-_REMB, _TWCC = "goog-remb", "transport-cc"
-# What an encoder may start at before the first report; browsers and Unreal otherwise begin near 300 kbit/s.
-_START_KBPS = 10_000
+_TWCC = "transport-cc"
 
 
 @dataclass(frozen=True)
@@ -105,9 +104,10 @@ def _choose(section: Section, preference: Sequence[str]) -> Codec | None:
 def _track(section: Section, codec: Codec) -> Track:
     feedback = [f for f in codec.feedback if f in _VIDEO_FEEDBACK]
     extensions = {uri: number for uri, number in section.extensions.items() if uri in FORWARDED_EXTENSIONS}
-    # One of the two congestion feedbacks is enough. REMB says directly what the policy decided and is not disturbed by
-    # the timing of this process; transport-wide feedback only serves streamers that know nothing else.
-    if _REMB not in feedback and _TWCC in codec.feedback and TRANSPORT_CC in section.extensions:
+    # Both congestion feedbacks where they are offered: REMB says what the policy decided, and caps what the streamer
+    # finds out by itself. libwebrtc without transport-wide feedback takes its absence for a dead path and lowers the
+    # bitrate.
+    if _TWCC in codec.feedback and TRANSPORT_CC in section.extensions:
         feedback.append(_TWCC)
         extensions[TRANSPORT_CC] = section.extensions[TRANSPORT_CC]
     grouped = {ssrc for name, group in section.ssrc_groups if name == "FID" for ssrc in group[1:]}
@@ -150,7 +150,11 @@ def free_payload_type(taken: Iterable[int]) -> int:
 
 
 def answer_streamer(
-    offer: Description, tracks: Sequence[Track], local: Local, max_bitrate_bps: int, microphone_ssrc: int | None = None
+    offer: Description,
+    tracks: Sequence[Track],
+    local: Local,
+    limits: BandwidthLimits,
+    microphone_ssrc: int | None = None,
 ) -> str:
     """Answer the streamer's offer: ``tracks`` and its data section, everything else rejected."""
     by_mid = {track.mid: track for track in tracks}
@@ -163,7 +167,7 @@ def answer_streamer(
         elif track is None:
             lines += _rejected_lines(section)
         else:
-            codec = _with_bitrate(track.codec, max_bitrate_bps) if track.kind == "video" else track.codec
+            codec = _with_bitrate(track.codec, limits) if track.kind == "video" else track.codec
             speaks = track.kind == "audio" and microphone_ssrc is not None and section.receives
             direction = "sendrecv" if speaks else "recvonly"
             lines += _rtp_lines(section.kind, section.mid, direction, codec, track.extensions, local)
@@ -172,15 +176,13 @@ def answer_streamer(
     return _text(lines)
 
 
-def offer_streamer(local: Local, max_bitrate_bps: int, preference: Sequence[str] = ()) -> str:
+def offer_streamer(local: Local, limits: BandwidthLimits, preference: Sequence[str] = ()) -> str:
     """Offer to receive, for a streamer that waits to be offered to (Unreal 4.27)."""
     names = [*preference, *(n for n in VIDEO_NAMES if n not in preference)]
     extensions = {ABS_SEND_TIME: 2}
     fmtp = {"H264": "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f", "VP9": "profile-id=0"}
     video = [
-        _with_bitrate(
-            Codec(98 + 2 * i, name, 90_000, fmtp=fmtp.get(name, ""), feedback=_VIDEO_FEEDBACK), max_bitrate_bps
-        )
+        _with_bitrate(Codec(98 + 2 * i, name, 90_000, fmtp=fmtp.get(name, ""), feedback=_VIDEO_FEEDBACK), limits)
         for i, name in enumerate(names)
     ]
     audio = Codec(111, "opus", 48_000, 2, "minptime=10;stereo=1;useinbandfec=1")
@@ -217,11 +219,11 @@ def _is_data(section: Section) -> bool:
     return section.kind == "application" and section.active and section.protocol.endswith("DTLS/SCTP")
 
 
-def _with_bitrate(codec: Codec, max_bitrate_bps: int) -> Codec:
-    """Limits as libwebrtc reads them, in kbit/s, from the remote description."""
-    maximum = max(1, max_bitrate_bps // 1000)
-    limits = f"x-google-start-bitrate={min(_START_KBPS, maximum)};x-google-max-bitrate={maximum}"
-    return replace(codec, fmtp=f"{codec.fmtp};{limits}" if codec.fmtp else limits)
+def _with_bitrate(codec: Codec, limits: BandwidthLimits) -> Codec:
+    """Limits as libwebrtc reads them, in kbit/s, from the remote description. Without a start it begins near 300."""
+    start, maximum = max(1, limits.start_bps // 1000), max(1, limits.maximum_bps // 1000)
+    limit = f"x-google-start-bitrate={min(start, maximum)};x-google-max-bitrate={maximum}"
+    return replace(codec, fmtp=f"{codec.fmtp};{limit}" if codec.fmtp else limit)
 
 
 def _session_lines(mids: Sequence[str], version: int = 1) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from runtime.relay.core import rtcp
-from runtime.relay.core.bandwidth import LinkEstimate
+from runtime.relay.core.bandwidth import BandwidthLimits, LinkEstimate
 from runtime.relay.core.forwarding import Numbering, ResendBudget
 from runtime.relay.core.keyframes import RepairBackoff
 from runtime.relay.core.negotiation import Outgoing
@@ -141,10 +141,10 @@ class Output:
 class Egress:
     """All of one player's outputs, and the RTCP it sends back."""
 
-    def __init__(self, peer: Peer, outputs: Sequence[Output], maximum_bps: int) -> None:
+    def __init__(self, peer: Peer, outputs: Sequence[Output], limits: BandwidthLimits) -> None:
         self.peer, self.outputs = peer, list(outputs)
         self.counters: collections.Counter[str] = peer.port.counters
-        self.link = LinkEstimate(maximum_bps)
+        self.link = LinkEstimate(limits)
         self.controls = False
         self.keyframe_requests = 0
         self.fraction_lost = 0.0
@@ -192,6 +192,7 @@ class Egress:
         self.bitrate_bps = int((total - octets) * 8 / seconds)
         self.fps = (count - frames) / seconds
         self._measured = (now, total, count)
+        self.link.sent(self.bitrate_bps, seconds)
 
     def _media(self, size: int) -> None:
         if not is_rtcp(self.peer.port.rx[1]):
@@ -243,4 +244,4 @@ class Egress:
             self.fraction_lost = block.fraction_lost / 256
             self.packets_lost = block.packets_lost
             self.jitter_seconds = block.jitter / output.numbering.clock_rate
-            self.link.loss(self.fraction_lost, self.bitrate_bps, now)
+            self.link.loss(self.fraction_lost, now)

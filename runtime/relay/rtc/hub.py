@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runtime.relay.core import sdp
-from runtime.relay.core.bandwidth import BandwidthLimits, target_bps
+from runtime.relay.core.bandwidth import target_bps
 
 from . import aiortc_adapter, snapshot
 from .batch import BatchSender
@@ -23,7 +23,7 @@ from .interface import (
     MediaStats,
     UnknownPlayerError,
 )
-from .legs import PlayerLeg, StreamerLeg
+from .legs import PlayerLeg, StreamerLeg, limits_of
 from .peer import Peer
 from .udp import UdpPort
 
@@ -65,7 +65,7 @@ class MediaHub:
         self._streamer: StreamerLeg | None = None
         self._players: dict[str, PlayerLeg] = {}
         self._controllers: frozenset[str] = frozenset()
-        self._limits = BandwidthLimits(settings.min_bitrate_bps, settings.max_bitrate_bps)
+        self._limits = limits_of(settings)
         self._timers: list[asyncio.TimerHandle] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -219,7 +219,8 @@ class MediaHub:
 
     def stats(self) -> MediaStats:
         """A snapshot; cheap enough to take every second."""
-        players = tuple(snapshot.player(leg) for leg in self._players.values())
+        now = time.monotonic()
+        players = tuple(snapshot.player(leg, now) for leg in self._players.values())
         streamer = snapshot.streamer(self._streamer) if self._streamer is not None else None
         modes = {bound.mode for bound in self._port.sockets}
         return MediaStats(
@@ -325,7 +326,7 @@ class MediaHub:
         self._timers[0] = asyncio.get_running_loop().call_later(FAST_TICK_SECONDS, self._fast_tick)
         ingest = self._streamer.ingest if self._streamer is not None else None
         if ingest is not None and ingest.peer.connected:
-            ingest.nack_tick(time.monotonic())
+            ingest.fast_tick(time.monotonic())
             target = self._target()
             if target < DECREASE * ingest.target_bps:
                 ingest.ask_bitrate(target)
@@ -345,8 +346,9 @@ class MediaHub:
             ingest.ask_bitrate(self._target())
 
     def _target(self) -> int:
+        now = time.monotonic()
         links = [
-            (p.egress.controls, p.egress.link.usable_bps()) for p in self._players.values() if p.egress is not None
+            (e.controls, e.link.usable_bps(now)) for leg in self._players.values() if (e := leg.egress) is not None
         ]
         return target_bps(self._settings.bandwidth, self._limits, links)
 

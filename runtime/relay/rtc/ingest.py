@@ -17,12 +17,14 @@ from runtime.relay.core.rtp import (
     ABS_SEND_TIME,
     HEADER,
     MIN_PACKET_BYTES,
+    TRANSPORT_CC,
     Header,
     abs_send_time,
     extension_offset,
     is_rtcp,
     payload,
 )
+from runtime.relay.core.transport_cc import Arrivals
 
 from . import aiortc_adapter as srtp
 from .batch import Batch, BatchSender, Wire
@@ -63,6 +65,7 @@ class Source:
         self._fresh: list[Output] = []
         self._codec = track.codec.upper_name
         self._send_time_id = track.extensions.get(ABS_SEND_TIME, 0)
+        self._transport_cc_id = track.extensions.get(TRANSPORT_CC, 0)
         self._frame_timestamp = -1
         self._frame_checks = 0
         self._keyframe_timer: asyncio.TimerHandle | None = None
@@ -114,6 +117,10 @@ class Source:
             if starts_keyframe(self._codec, payload(packet)):
                 self._frame_checks = 0
                 self.keyframes.keyframe(now)
+        if self._transport_cc_id:
+            offset = extension_offset(packet, self._transport_cc_id, 2)
+            if offset:
+                self.ingest.arrivals.add(packet[offset] << 8 | packet[offset + 1], now)
         self._headers.append(header)
         self._packets.append(packet)
 
@@ -218,6 +225,7 @@ class Ingest:
         self.counters: collections.Counter[str] = peer.port.counters
         self.sources = [Source(self, track) for track in tracks]
         self.target_bps = 0
+        self.arrivals = Arrivals()
         self.can_nack = any("nack" in source.track.feedback for source in self.sources)
         self._on_video: Callable[[], None] | None = on_video
         self._by_pt = {source.track.codec.pt: source for source in self.sources}
@@ -240,10 +248,13 @@ class Ingest:
         for source in self.sources:
             source.stop()
 
-    def nack_tick(self, now: float) -> None:
-        """Ask again for what is still missing; several times a second."""
+    def fast_tick(self, now: float) -> None:
+        """Ask again for what is still missing, and tell arrival times where that was agreed; several times a second."""
         for source in self.sources:
             source.renack(now)
+        feedback = self.arrivals.feedback()
+        if feedback is not None:
+            self.peer.send_rtcp(rtcp.transport_feedback(self.ssrc, self.sources[0].ssrc, feedback))
 
     def report(self, now: float) -> None:
         """Receiver reports; about once a second."""

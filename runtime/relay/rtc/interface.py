@@ -47,7 +47,8 @@ class MediaSettings:
     announced_port: int | None = None
     bandwidth: BandwidthPolicy = BandwidthPolicy.PROTECT_CONTROLLER
     max_bitrate_bps: int = 30_000_000
-    min_bitrate_bps: int = 500_000
+    start_bitrate_bps: int = 6_000_000  # for a link that nothing is known about yet
+    min_bitrate_bps: int = 1_000_000
     codec_preference: tuple[str, ...] = ()  # for streamers that offer several; without it their own order counts
     microphone: bool = False
     max_players: int = 400

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from runtime.relay.core import negotiation, sdp
+from runtime.relay.core.bandwidth import BandwidthLimits
 from runtime.relay.core.negotiation import Outgoing, Track
 from runtime.relay.core.rtp import FORWARDED_EXTENSIONS
 
@@ -23,6 +24,10 @@ from .udp import UdpPort
 CHANNEL_LABEL = "datachannel"
 FIRST_NEGOTIATED_STREAM = 256
 LAST_NEGOTIATED_STREAM = 65_000
+
+
+def limits_of(settings: MediaSettings) -> BandwidthLimits:
+    return BandwidthLimits(settings.min_bitrate_bps, settings.start_bitrate_bps, settings.max_bitrate_bps)
 
 
 class StreamerLeg:
@@ -52,13 +57,13 @@ class StreamerLeg:
             raise BadDescriptionError(str(error)) from error
         passive = offer.setup != "passive"
         local = self.peer.local("passive" if passive else "active", self.peer.port.candidates(remote=False))
-        text = negotiation.answer_streamer(offer, self.tracks, local, self.settings.max_bitrate_bps)
+        text = negotiation.answer_streamer(offer, self.tracks, local, limits_of(self.settings))
         self._begin(offer, client=not passive)
         return text
 
     def offer(self) -> str:
         local = self.peer.local("actpass", self.peer.port.candidates(remote=False))
-        return negotiation.offer_streamer(local, self.settings.max_bitrate_bps, self.settings.codec_preference)
+        return negotiation.offer_streamer(local, limits_of(self.settings), self.settings.codec_preference)
 
     def accept(self, answer: sdp.Description) -> None:
         """The streamer's answer to :meth:`offer`."""
@@ -210,7 +215,7 @@ class PlayerLeg:
 
     def _begin(self, remote: sdp.Description, *, client: bool) -> None:
         outputs = [Output(self.peer, stream, self._sender) for stream in self.streams]
-        self.egress = Egress(self.peer, outputs, self.settings.max_bitrate_bps)
+        self.egress = Egress(self.peer, outputs, limits_of(self.settings))
         self.peer.start(remote, client)
 
     def _use(self, channel: Channel) -> None:

@@ -38,7 +38,7 @@ def streamer(leg: StreamerLeg) -> StreamerStats:
     )
 
 
-def player(leg: PlayerLeg) -> PlayerStats:
+def player(leg: PlayerLeg, now: float) -> PlayerStats:
     egress = leg.egress
     outputs = egress.outputs if egress is not None else []
     round_trip = egress.round_trip_seconds if egress is not None else None
@@ -55,7 +55,7 @@ def player(leg: PlayerLeg) -> PlayerStats:
         fraction_lost=egress.fraction_lost if egress is not None else 0.0,
         jitter_ms=egress.jitter_seconds * 1000 if egress is not None else 0.0,
         rtt_ms=round_trip * 1000 if round_trip is not None else None,
-        estimate_bps=egress.link.usable_bps() if egress is not None else None,
+        estimate_bps=egress.link.usable_bps(now) if egress is not None else None,
         nacks=sum(output.nacked for output in outputs),
         resent=sum(output.resent for output in outputs),
         keyframe_requests=egress.keyframe_requests if egress is not None else 0,

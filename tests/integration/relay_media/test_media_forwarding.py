@@ -228,14 +228,14 @@ async def test_a_joiner_gets_an_extrapolated_sender_report_at_once(session: Sess
     await session.player("p1")
     await send_frames(streamer, 5)
     ntp = 0xE0000000_00000000
-    await streamer.send_rtcp(rtcp.sender_report(rtcp.SenderReport(VIDEO_SSRC, ntp, 900_000, 5, 5)))
+    await streamer.send_rtcp(rtcp.sender_report(rtcp.SenderReport(VIDEO_SSRC, ntp, 1_500_000, 5, 5)))
     await until(lambda: session.hub.stats().players[0].packets == 5)
     joiner = await session.player("p2")
     await send_frames(streamer, 1, start=5)
     report = await until(lambda: next((p for p in joiner.feedback() if isinstance(p, rtcp.SenderReport)), None))
     elapsed = (report.ntp - ntp) / 2**32
     assert 0 <= elapsed < 10
-    assert report.rtp - 900_000 == pytest.approx(elapsed * 90_000, abs=2)
+    assert report.rtp - 1_500_000 == pytest.approx(elapsed * 90_000, abs=2)
 
 
 async def test_the_streamer_hears_reports_and_the_bitrate_that_the_policy_wants(session: Session) -> None:
@@ -243,7 +243,7 @@ async def test_the_streamer_hears_reports_and_the_bitrate_that_the_policy_wants(
     controller, watcher = await session.player("c"), await session.player("w")
     session.hub.set_controller(frozenset({"c"}))
     await send_frames(streamer, 3)
-    for player, bitrate in ((controller, 4_000_000), (watcher, 900_000)):
+    for player, bitrate in ((controller, 4_000_000), (watcher, 1_500_000)):
         await player.send_rtcp(rtcp.remb(5, bitrate, [ssrc_of(player, "video")]))
 
     def asked() -> list[int]:
@@ -253,7 +253,7 @@ async def test_the_streamer_hears_reports_and_the_bitrate_that_the_policy_wants(
     reports = [p for p in streamer.feedback() if isinstance(p, rtcp.ReceiverReport)]
     assert {block.ssrc for report in reports for block in report.blocks} == {VIDEO_SSRC}
     session.hub.set_controller(frozenset({"w"}))
-    await until(lambda: asked()[-1] == pytest.approx(900_000, rel=0.01))
+    await until(lambda: asked()[-1] == pytest.approx(1_500_000, rel=0.01))
 
 
 async def test_abs_send_time_is_stamped_when_the_packet_leaves(session: Session) -> None:
