@@ -28,6 +28,8 @@ from .record import SessionRecord
 from .supervisor import SessionSupervisor, Surroundings
 
 logger = logging.getLogger(__name__)
+# Longer than supervisors take to leave their sessions in order.
+_CLOSE_SECONDS = 20.0
 
 
 class SessionRegistry:
@@ -93,7 +95,7 @@ class SessionRegistry:
                 supervisor.request_end(End(EndReason.DRAINED, "The session server stopped."))
             if self._tasks:
                 await asyncio.wait(list(self._tasks.values()))
-        await self._background.close()
+        await self._background.close(_CLOSE_SECONDS)
 
     def begin_allowed(self, start: StartSession) -> None:
         """Raise ``ServiceError`` unless this host can run the session now."""

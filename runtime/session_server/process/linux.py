@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
@@ -64,18 +65,42 @@ def processes() -> Iterator[Process]:
             yield found
 
 
-def descendants(root: int) -> list[Process]:
-    """Everything below ``root``, living or zombie, without ``root``."""
-    children: dict[int, list[Process]] = {}
-    for process in processes():
-        children.setdefault(process.parent, []).append(process)
+def _below(table: dict[int, list[Process]], root: int) -> list[Process]:
     found: list[Process] = []
     waiting = [root]
     while waiting:
-        below = children.get(waiting.pop(), [])
+        below = table.get(waiting.pop(), [])
         found += below
         waiting += [process.pid for process in below]
     return found
+
+
+def _by_parent() -> dict[int, list[Process]]:
+    table: dict[int, list[Process]] = {}
+    for process in processes():
+        table.setdefault(process.parent, []).append(process)
+    return table
+
+
+def descendants(root: int) -> list[Process]:
+    """Everything below ``root``, living or zombie, without ``root``."""
+    return _below(_by_parent(), root)
+
+
+class RecentTable:
+    """The process table, read again only when it is old: a heartbeat asks about every session of the host."""
+
+    def __init__(self, max_age_seconds: float) -> None:
+        self._max_age_seconds = max_age_seconds
+        self._read_at = float("-inf")
+        self._table: dict[int, list[Process]] = {}
+
+    def descendants(self, root: int) -> list[Process]:
+        """As they were at most ``max_age_seconds`` ago: for figures, not for signals."""
+        now = time.monotonic()
+        if now - self._read_at > self._max_age_seconds:
+            self._table, self._read_at = _by_parent(), now
+        return _below(self._table, root)
 
 
 def read_mark(pid: int) -> str | None:

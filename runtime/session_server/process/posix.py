@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 _START_SECONDS = 10.0
 # Between the program's end and its keeper's note of it.
 _NOTE_SECONDS = 5.0
+_recent = linux.RecentTable(max_age_seconds=0.5)
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
 _KEEPER = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -143,7 +144,7 @@ class PosixChild:
     def usage(self) -> Usage | None:
         if self._gone.is_set():
             return None
-        below = linux.descendants(self._identity.keeper_pid)
+        below = _recent.descendants(self._identity.keeper_pid)
         return Usage(
             cpu_seconds=sum(process.cpu_seconds for process in below),
             memory_bytes=sum(process.memory_bytes for process in below),
