@@ -166,7 +166,9 @@ def machine_findings(
                 f"{listener['protocol']} {listener['port']} by {command.split(' ')[0] or 'the kernel'}"
             )
     for variable, taken in foreign.items():
-        findings.append(f"taken already: {', '.join(sorted(set(taken))[:5])}. Stop that program, or set {variable} to other ports.")
+        findings.append(
+            f"taken already: {', '.join(sorted(set(taken))[:5])}. Stop that program, or set {variable} to other ports."
+        )
     for name, found in look["addresses"].items():
         if not found:
             findings.append(
@@ -190,7 +192,9 @@ def certificate_findings(certificate: Mapping[str, Any], names: Iterable[str], d
     if certificate.get("expired"):
         findings.append(f"the certificate ended at {certificate.get('not_after')}. Renew it and give the new file.")
     elif not (certificate.get("valid_at") or {}).get("soon", True):
-        findings.append(f"the certificate ends at {certificate.get('not_after')}, in less than {days} days. Renew it now.")
+        findings.append(
+            f"the certificate ends at {certificate.get('not_after')}, in less than {days} days. Renew it now."
+        )
     return findings
 
 

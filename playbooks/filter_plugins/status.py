@@ -12,13 +12,22 @@ def report(
     _hosts: Any, groups: Mapping[str, list[str]], hostvars: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return ``{"machines": {name: ...}}``: each machine of the inventory with what it said and what its host said."""
-    names = sorted({name for group in ("coordinator", "streaming", "mongodb", "turn", "observability") for name in groups.get(group, [])})
+    names = sorted(
+        {
+            name
+            for group in ("coordinator", "streaming", "mongodb", "turn", "observability")
+            for name in groups.get(group, [])
+        }
+    )
     machines: dict[str, Any] = {}
     for name in names:
         look = hostvars[name].get("status_machine") or {}
         entry: dict[str, Any] = {"reached": not look.get("unreachable", False)}
         if "release" in look:
-            entry |= {key: look[key] for key in ("release", "previous", "services", "certificate_days", "disk_free_bytes", "load")}
+            entry |= {
+                key: look[key]
+                for key in ("release", "previous", "services", "certificate_days", "disk_free_bytes", "load")
+            }
         if name in answers:
             answer = dict(answers[name])
             if "error" in answer:
@@ -26,9 +35,13 @@ def report(
             else:
                 live = [session for session in answer.get("sessions", []) if session["state"] not in ENDED]
                 entry["host"] = {
-                    **{key: answer[key] for key in ("version", "platform", "capacity", "draining", "cpu", "events_waiting")},
+                    **{
+                        key: answer[key]
+                        for key in ("version", "platform", "capacity", "draining", "cpu", "events_waiting")
+                    },
                     "sessions": [
-                        {key: session.get(key) for key in ("session_id", "title", "state", "participants", "build")} for session in live
+                        {key: session.get(key) for key in ("session_id", "title", "state", "participants", "build")}
+                        for session in live
                     ],
                 }
         machines[name] = entry

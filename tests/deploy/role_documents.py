@@ -64,9 +64,7 @@ def render_defaults(role: Path) -> str:
         if option.get("required"):
             continue
         lines += ["", *_comment(_sentence(option["description"]))]
-        value = yaml.dump(
-            {name: option["default"]}, Dumper=_Dumper, width=100_000, allow_unicode=True, sort_keys=False
-        )
+        value = yaml.dump({name: option["default"]}, Dumper=_Dumper, width=100_000, allow_unicode=True, sort_keys=False)
         lines.append(value.rstrip("\n"))
     return "\n".join(lines) + "\n"
 

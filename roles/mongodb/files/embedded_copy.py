@@ -1,7 +1,7 @@
 """Back up or restore the embedded database: its SQLite files in one tar file.
 
-    python - backup DATA_DIRECTORY ARCHIVE      while the database runs: SQLite's online backup gives one moment's content
-    python - restore DATA_DIRECTORY ARCHIVE     while it is stopped: the old files are kept beside, as *.before-restore
+python - backup DATA_DIRECTORY ARCHIVE      while the database runs: SQLite's online backup gives one moment's content
+python - restore DATA_DIRECTORY ARCHIVE     while it is stopped: the old files are kept beside, as *.before-restore
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def backup(data: Path, archive: Path) -> int:
         for name in names:
             copy = Path(work) / name
             with (
-                contextlib.closing(sqlite3.connect(f"file:{data / name}?mode=ro", uri=True, timeout=DEADLINE_SECONDS)) as source,
+                contextlib.closing(
+                    sqlite3.connect(f"file:{data / name}?mode=ro", uri=True, timeout=DEADLINE_SECONDS)
+                ) as source,
                 contextlib.closing(sqlite3.connect(copy)) as target,
             ):
                 source.backup(target)
