@@ -19,7 +19,7 @@ from runtime.relay.rtc.interface import MediaEvents
 from .channel import Mode, UpstreamChannel
 from .players import Player, Players
 from .ports import MediaPlane, Peer
-from .upstream import Upstream
+from .upstream import OUR_PLAYER_ID, Upstream
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Stage:
         )
         self.media = media(self)
         self.upstream = Upstream(config, self.media, self)
-        self._channel = UpstreamChannel(self.media, self.upstream.tell, config.session_id)
+        self._channel = UpstreamChannel(self.media, self.upstream.tell, OUR_PLAYER_ID)
         self.players = Players(self.media, _peer_options(config), self._offerable_streamer, work)
         self._holder: str | None = None
         self.first_frame_ms: int | None = None
