@@ -65,7 +65,7 @@ class DemoProcess:
         command = self._command
         if sys.platform == "linux":
             command = [sys.executable, "-I", "-S", "-c", _LIFELINE, str(os.getpid()), *command]
-        with self.log.open("wb") as output:
+        with self.log.open("ab") as output:
             # A session of its own: Ctrl-C reaches the demo alone, which ends the services in order.
             self._popen = subprocess.Popen(
                 command,

@@ -36,8 +36,11 @@ _SESSION_PORTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
-    """What a demo is started with. ``port`` 0 takes a free one; ``coordinator`` and ``session_server`` are merged into
-    the services' configuration files."""
+    """What a demo is started with.
+
+    ``port`` 0 takes a free one; ``coordinator`` and ``session_server`` are merged into the services' configuration
+    files, and ``registry`` may change the content of the registry file. Tests use these to shape a stack of their own.
+    """
 
     directory: Path
     address: str = "127.0.0.1"
@@ -47,6 +50,7 @@ class DemoOptions:
     capacity: int = 3
     coordinator: Mapping[str, Any] = field(default_factory=dict)
     session_server: Mapping[str, Any] = field(default_factory=dict)
+    registry: Callable[[dict[str, Any]], None] = lambda content: None
     say: Callable[[str], None] = lambda text: None
 
 
@@ -111,6 +115,18 @@ class DemoStack:
         ports = [*self._ports.values(), *range(self._first_port, self._first_port + _SESSION_PORTS)]
         return processes, [port for port in set(ports) if not is_port_free(self.options.address, port)]
 
+    async def restart(self, name: str, wait_seconds: float = _START_SECONDS) -> None:
+        """Start a service again that has ended, with its configuration and data."""
+        ready = {
+            "database": self._database_answers,
+            "session server": self._session_server_answers,
+            "coordinator": self._is_ready,
+        }
+        if name == "session server":
+            self._ready_file.unlink(missing_ok=True)
+        self.processes[name].start()
+        await self.processes[name].until(ready[name], wait_seconds)
+
     @property
     def _first_port(self) -> int:
         return self._ports["sessions"]
@@ -142,6 +158,7 @@ class DemoStack:
         self._ports = {
             "coordinator": options.port or free_port(options.address),
             "database": free_port("127.0.0.1"),
+            "control": free_port("127.0.0.1"),
             "sessions": _free_block(options.address, _SESSION_PORTS),
         }
         self.url = f"http://{options.address}:{self._ports['coordinator']}"
@@ -242,7 +259,7 @@ class DemoStack:
             "host_key": host_key(self._control_secret, HOST),
             "coordinator_url": self.url,
             "data_directory": str(place),
-            "listen": {"address": "127.0.0.1", "port": 0},
+            "listen": {"address": "127.0.0.1", "port": self._ports["control"]},
             "capacity": options.capacity,
             "port_range": {"first": self._first_port, "last": self._first_port + _SESSION_PORTS - 1},
             "relay": {"listen_address": options.address, "media_addresses": [options.address]},
@@ -254,16 +271,16 @@ class DemoStack:
         return _merged(config, options.session_server)
 
     async def _register(self) -> None:
-        control_port = json.loads(self._ready_file.read_text())["port"]
         host = {
             "name": HOST,
-            "control_url": f"http://127.0.0.1:{control_port}",
+            "control_url": f"http://127.0.0.1:{self._ports['control']}",
             "edge_url": f"ws://{self.options.address}:{{port}}",
             "capacity": self.options.capacity,
         }
         pictures = self.directory / "pictures"
         pictures.mkdir(exist_ok=True)
         content = catalogue.registry(pictures, host=host)
+        self.options.registry(content)
         path = pictures / "registry.json"
         path.write_text(json.dumps(content, indent=2), "utf-8")
         config = str(self.directory / "coordinator.json")

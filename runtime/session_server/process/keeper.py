@@ -21,7 +21,7 @@ from .names import CHILD_FILE, EXIT_FILE, LEFTOVER_SECONDS, MARK_VARIABLE, OUTPU
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
+_IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -97,10 +97,9 @@ def _become(spec: dict[str, Any], output: int, report: int, keeper: int) -> NoRe
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != keeper:
             os._exit(1)
-        for number in _IGNORED:
-            signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (*_IGNORED, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
         os.chdir(where)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
@@ -122,7 +121,12 @@ class Keeper:
         self._wakeup = wakeup
         self._exit_path = os.path.join(spec["directory"], EXIT_FILE)
         self._log = RotatedLog(os.path.join(spec["directory"], OUTPUT_FILE), spec["log_file_bytes"], spec["log_files"])
-        self._ended = False
+        self._ending = False
+        # At a shutdown of the machine, which must not wait for us to be killed.
+        signal.signal(signal.SIGTERM, self._on_term)
+
+    def _on_term(self, number: int, frame: object) -> None:
+        self._ending = True
 
     def run(self) -> None:
         poller = select.poll()
@@ -130,7 +134,7 @@ class Keeper:
         poller.register(self._output, select.POLLIN)
         kill_after: float | None = None
         while self._reap():
-            if self._ended and kill_after is None:
+            if self._ending and kill_after is None:
                 kill_after = time.monotonic() + LEFTOVER_SECONDS
                 for process in linux.descendants(os.getpid()):
                     linux.send(process, signal.SIGTERM)
@@ -165,7 +169,7 @@ class Keeper:
             if pid == 0:
                 return True
             if pid == self._pid:
-                self._ended = True
+                self._ending = True
                 code = os.waitstatus_to_exitcode(status)
                 write_json(self._exit_path, {"code": code, "at_ms": time.time_ns() // 1_000_000})
 
@@ -173,7 +177,7 @@ class Keeper:
 def main() -> int:
     """Exit codes: 0 the tree is gone, 1 the program could not be started."""
     spec = json.load(sys.stdin)
-    for number in _IGNORED:
+    for number in (*_IGNORED, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")

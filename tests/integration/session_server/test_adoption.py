@@ -93,6 +93,16 @@ async def test_killed_keepers_leave_no_orphan(host: HostUnderTest) -> None:
     assert host.marked(session) == []
 
 
+async def test_keepers_end_their_trees_at_a_shutdown_of_the_machine(host: HostUnderTest) -> None:
+    session = await host.begin("--grandchildren", "--ignore-signals")
+    await host.until_told(session, "ready")
+    keepers = [host.child(session, part).keeper_pid for part in ("title", "relay")]
+    await host.stop(signal.SIGKILL)
+    for keeper in keepers:
+        os.kill(keeper, signal.SIGTERM)
+    await eventually(lambda: not host.marked(session), "the end of both trees")
+
+
 async def test_orphans_are_killed_at_start_when_the_journal_does_not_know_them(host: HostUnderTest) -> None:
     session = await host.begin("--grandchildren", "--ignore-signals")
     await host.until_told(session, "ready")
