@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import time
@@ -66,13 +67,16 @@ def eventually(
 class Viewer:
     """A page with its own cookies; ``name`` is how the scenario calls the person."""
 
-    def __init__(self, browser: Browser, base_url: str, name: str, **context: Any) -> None:
+    def __init__(self, browser: Browser, base_url: str, name: str, *, video: str | None = None, **context: Any) -> None:
+        """``video`` selects the picture on pages that are not ours; ``context`` goes to Playwright's ``new_context``."""
         self.name = name
         self.base_url = base_url.rstrip("/")
         options: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"}
         self.context: BrowserContext = browser.new_context(**{**options, **context})
         for script in ("marker.js", "probe.js"):
             self.context.add_init_script(path=SUPPORT / script)
+        if video is not None:
+            self.context.add_init_script(f"globalThis.pixelstreamVideo = {json.dumps(video)};")
         self.page: Page = self.context.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -109,17 +113,14 @@ class Viewer:
 
     def frames_decoded(self) -> int:
         return int(
-            self.page.evaluate(
-                "() => document.querySelector('[data-testid=stage] video')"
-                "?.getVideoPlaybackQuality?.().totalVideoFrames ?? 0"
-            )
+            self.page.evaluate("() => pixelstreamProbe.video()?.getVideoPlaybackQuality?.().totalVideoFrames ?? 0")
         )
 
     def marker(self) -> dict[str, Any] | None:
         """What the sample title wrote into the frame on screen, and when it was read (epoch ms)."""
         return self.page.evaluate(
             """() => {
-              const video = document.querySelector('[data-testid=stage] video');
+              const video = pixelstreamProbe.video();
               if (!video || !video.videoWidth) return null;
               const reading = window.pixelstreamMarker.readVideo(video);
               return reading && {...reading, readMs: Date.now()};
@@ -133,7 +134,7 @@ class Viewer:
         """Page coordinates of a place in the picture given as fractions, letterboxing considered."""
         box = self.page.evaluate(
             """() => {
-              const video = document.querySelector('[data-testid=stage] video');
+              const video = pixelstreamProbe.video();
               const r = video.getBoundingClientRect();
               return {x: r.x, y: r.y, w: r.width, h: r.height, vw: video.videoWidth, vh: video.videoHeight};
             }"""
@@ -189,6 +190,21 @@ class Viewer:
         if not answer.ok:
             raise ScenarioError(f"GET {path}: {answer.status} {answer.text()[:300]}")
         return answer.json()
+
+    def _write(self, method: str, path: str, body: Any) -> Any:
+        token = self.api_get("/api/v1/me")["csrf_token"]
+        answer = self.context.request.fetch(
+            self.base_url + path, method=method, data=body, headers={"X-CSRF-Token": token, "Origin": self.base_url}
+        )
+        if not answer.ok:
+            raise ScenarioError(f"{method} {path}: {answer.status} {answer.text()[:300]}")
+        return answer.json() if answer.text() else None
+
+    def api_post(self, path: str, body: Any) -> Any:
+        return self._write("POST", path, body)
+
+    def api_delete(self, path: str) -> Any:
+        return self._write("DELETE", path, None)
 
     # People
 

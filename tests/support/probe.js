@@ -11,7 +11,7 @@
     }
   };
 
-  const video = () => document.querySelector("[data-testid=stage] video");
+  const video = () => document.querySelector(globalThis.pixelstreamVideo ?? "[data-testid=stage] video");
   const probe = { firstFrameMs: null, startedMs: null };
 
   // The moment the first frame of the newest video element was presented.
@@ -89,5 +89,5 @@
     };
   };
 
-  globalThis.pixelstreamProbe = { state: probe, inbound, record, untilInput, latencies, connections: () => connections.map((c) => c.connectionState) };
+  globalThis.pixelstreamProbe = { state: probe, video, inbound, record, untilInput, latencies, connections: () => connections.map((c) => c.connectionState) };
 })();

@@ -1,0 +1,70 @@
+"""Browsers for the whole run, a fresh demo for each module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Browser, Playwright, sync_playwright
+
+from runtime.demo.stack import DemoOptions
+from tests.conftest import LONG_LIVED
+
+from .stage import Stage
+from .viewer import chromium_path, launch
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if chromium_path() is not None:
+        return
+    for item in items:
+        if "tests/e2e" in item.path.as_posix():
+            item.add_marker(pytest.mark.skip(reason="no Chromium is installed (as root: apt install chromium)"))
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
+        yield running
+
+
+def _spare(browser_pids_before: set[int]) -> None:
+    """Browsers outlive the modules that use them, so they are not leaks of the first one."""
+    LONG_LIVED.update(child.pid for child in psutil.Process().children(recursive=True))
+    LONG_LIVED.difference_update(browser_pids_before)
+
+
+@pytest.fixture(scope="package")
+def browsers(playwright: Playwright) -> Iterator[tuple[Browser, Browser]]:
+    """Two separate browser processes: two people."""
+    before = {child.pid for child in psutil.Process().children(recursive=True)} - LONG_LIVED
+    pair = launch(playwright), launch(playwright)
+    _spare(before)
+    yield pair
+    for browser in pair:
+        browser.close()
+
+
+@pytest.fixture
+def browser(browsers: tuple[Browser, Browser]) -> Browser:
+    return browsers[0]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A demo that nothing ends by itself within a test's time."""
+    with Stage(DemoOptions(directory=tmp_path_factory.mktemp("demo"))) as running:
+        yield running
+    processes, ports = running.stack.leftovers()
+    assert not processes, f"left running: {processes}"
+    assert not ports, f"left open: {ports}"
+
+
+@pytest.fixture
+def screens(request: pytest.FixtureRequest) -> Path:
+    """Where a test may leave screenshots for people to look at (not in the repository)."""
+    place = Path(request.config.rootpath) / ".build" / "screens"
+    place.mkdir(parents=True, exist_ok=True)
+    return place
