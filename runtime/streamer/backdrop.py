@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ ACCENT = rgb(0.36, 0.85, 1.0)
 # Semi-axes in design pixels and tilt of each orbit in degrees.
 ORBITS: tuple[tuple[float, float, float], ...] = ((262.0, 76.0, -24.0), (240.0, 92.0, 32.0), (206.0, 58.0, 88.0))
 
-_Floats = npt.NDArray[np.float64]
+_Floats = npt.NDArray[np.floating[Any]]
 
 
 def scale(width: int, height: int) -> float:
@@ -60,7 +61,8 @@ def render(width: int, height: int, codec: str) -> Picture:
 def _sky(picture: Picture) -> None:
     """Gradient, light round the core, grid, stars and orbit lines, blended in RGB and converted once."""
     width, height = picture.width, picture.height
-    ys, xs = np.mgrid[0:height, 0:width] + 0.5
+    # Single precision and open grids: preparing a picture is felt when its size changes.
+    ys, xs = (axis.astype(np.float32) + np.float32(0.5) for axis in np.ogrid[0:height, 0:width])
     u, v = xs / width, ys / height
     factor = scale(width, height)
     dx, dy = xs - layout.CORE[0] * width, ys - layout.CORE[1] * height
@@ -82,7 +84,7 @@ def _grid(xs: _Floats, ys: _Floats, step: float) -> _Floats:
 
 def _orbits(dx: _Floats, dy: _Floats, factor: float) -> _Floats:
     """Ellipse lines; the distance is the implicit function over its gradient's length."""
-    light = np.zeros_like(dx)
+    light: _Floats = np.zeros((dy.shape[0], dx.shape[1]), np.float32)
     for long_axis, short_axis, tilt in ORBITS:
         turn = math.radians(tilt)
         along = (dx * math.cos(turn) + dy * math.sin(turn)) / (long_axis * factor)
@@ -96,7 +98,7 @@ def _orbits(dx: _Floats, dy: _Floats, factor: float) -> _Floats:
 
 def _stars(width: int, height: int) -> _Floats:
     """A fixed scatter of points, the same at each start."""
-    light = np.zeros((height, width))
+    light = np.zeros((height, width), np.float32)
     random = np.random.default_rng(7)
     count = width * height // 9000
     rows, columns = (random.random(count) ** 1.4 * height * 0.8).astype(int), random.integers(0, width, count)
@@ -107,7 +109,7 @@ def _stars(width: int, height: int) -> _Floats:
 def _convert(picture: Picture, red: _Floats, green: _Floats, blue: _Floats) -> None:
     """RGB 0..1 to the planes, with a little fixed noise in luma so that the gradient shows no bands."""
     red, green, blue = (np.clip(part, 0, 1) for part in (red, green, blue))
-    noise = np.random.default_rng(3).random(red.shape) - 0.5
+    noise = np.random.default_rng(3).random(red.shape, np.float32) - 0.5
     luma = 16 + 65.481 * red + 128.553 * green + 24.966 * blue + noise
     picture.y[:] = np.clip(np.rint(luma), 16, 235)
 

@@ -113,5 +113,6 @@ def initial_settings(options: StreamerOptions, video: VideoPipeline, rate: RateC
             "LowQP": 25,
             "HighQP": 37,
         },
-        "ConfigOptions": {"DefaultToHover": False},
+        # The scene draws where the pointer is; a page must not catch the mouse for it.
+        "ConfigOptions": {"DefaultToHover": True},
     }

@@ -94,6 +94,9 @@ class PeerEvents(Protocol):
     def on_data(self, peer: Peer, data: bytes, player: str | None) -> None:
         """One binary message; ``player`` when it came on a channel of its own for a player behind an SFU."""
 
+    def on_player_gone(self, peer: Peer, player: str) -> None:
+        """The channels of a player behind an SFU were closed."""
+
     def on_keyframe_wanted(self, peer: Peer) -> None:
         """A receiver cannot go on without a keyframe, or a new one begins."""
 
@@ -224,6 +227,7 @@ class Peer:
                 channel.on("message", lambda data: self._on_message(data, player))
             if stream_id == send_id:
                 self._pairs[player] = channel
+                channel.on("close", lambda: self._on_pair_closed(player))
 
     def send(self, data: bytes, player: str | None = None) -> bool:
         """Send a message; False when the channel is not open or the other side does not read."""
@@ -277,6 +281,10 @@ class Peer:
     def _on_message(self, data: bytes | str, player: str | None) -> None:
         # Epic's messages are binary; text cannot be one of them.
         self._events.on_data(self, data if isinstance(data, bytes) else b"", player)
+
+    def _on_pair_closed(self, player: str) -> None:
+        if self._pairs.pop(player, None) is not None and not self._closed:
+            self._events.on_player_gone(self, player)
 
     def _on_state(self) -> None:
         if self._connection.connectionState in ("failed", "closed") and not self._closed:

@@ -77,6 +77,8 @@ class Session:
         """Close every peer."""
         await self._background.close()
         members, self._members = list(self._members.values()), {}
+        if self.counters:
+            logger.info("totals: %s", ", ".join(f"{name} {count}" for name, count in sorted(self.counters.items())))
         await asyncio.gather(*(member.peer.close() for member in members))
 
     # Signalling
@@ -136,13 +138,16 @@ class Session:
         member = self._members.get(sfu_id)
         if member is None or not member.sfu or len(member.sub_players) >= MAX_SUB_PLAYERS:
             self.counters["channels_refused"] += 1
+            logger.warning("no channels for player %.40s: %.40s is no SFU of ours, or it has too many", player, sfu_id)
             return
         try:
             member.peer.open_pair(player, send_id, receive_id)
-        except ValueError:
+        except ValueError as error:
             self.counters["channels_refused"] += 1
+            logger.warning("no channels for player %.40s: %s", player, error)
             return
         member.sub_players.add(player)
+        logger.info("player %.40s has channels %d and %d", player, send_id, receive_id)
 
     def _in_turn(self, member: _Member, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` after everything asked for this member before; a failure ends the member, not the streamer."""
@@ -229,6 +234,12 @@ class Session:
             logger.info("player %s is gone", peer.player_id)
             self.disconnect_player(peer.player_id)
 
+    def on_player_gone(self, peer: Peer, player: str) -> None:
+        member = self._members.get(peer.player_id)
+        if member is not None:
+            member.sub_players.discard(player)
+            self.video.release_all()
+
     def on_keyframe_wanted(self, peer: Peer) -> None:
         self.counters["keyframe_requests"] += 1
         self.video.want_keyframe()
@@ -295,10 +306,10 @@ class Session:
             case "Command":
                 self._obey(peer, message.values[0])
             case "ChannelRelayStatus":
-                if message.values[0] and len(member.sub_players) < MAX_SUB_PLAYERS:
+                if not message.values[0]:
+                    self.on_player_gone(peer, message.player or "")
+                elif len(member.sub_players) < MAX_SUB_PLAYERS:
                     member.sub_players.add(message.player or "")
-                else:
-                    member.sub_players.discard(message.player or "")
 
     def _latency(self, now_ms: int) -> dict[str, Any]:
         """What Epic's page wants to know, in its words; times are epoch milliseconds."""

@@ -246,7 +246,7 @@ class SceneState:
         x, y = raw_x / 65536, raw_y / 65536
         if finger < MAX_FINGERS:
             self.touches[finger] = (x, y, force / 255)
-        self._mark("touch", x, y, now, _label(f"finger {finger}", who), finger)
+        self._mark("touch", x, y, now, who, finger)
         self._note(f"TouchStart {finger}  {x:.3f} {y:.3f}", who)
         self._press(raw_x, raw_y, "touch", now)
 

@@ -220,6 +220,10 @@ class Receiver:
             self.sound.append(frame.to_ndarray().astype(np.int16).reshape(-1))
             del self.sound[:-200]
 
+    def open_channel(self, stream_id: int) -> RTCDataChannel:
+        """A channel that both sides agreed upon."""
+        return self._connection.createDataChannel("player", negotiated=True, id=stream_id)
+
     def send(self, name: str, *values: Any) -> None:
         assert self.channel is not None
         self.channel.send(from_player(name, *values))

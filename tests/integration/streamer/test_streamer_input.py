@@ -148,6 +148,29 @@ async def test_players_behind_an_sfu_are_told_apart(
     await until(lambda: [m for m in relay.messages if m[0] == 1], "its answer")
 
 
+async def test_players_with_channels_of_their_own(
+    server: SignallingServer, start: StartStreamer, join: JoinPlayer
+) -> None:
+    await start(*SMALL)
+    await server.identified()
+    relay = await join("relay", sfu=True)
+    down, up = relay.open_channel(100), relay.open_channel(101)
+    answers: list[bytes] = []
+    down.on("message", answers.append)
+    server.send(type="streamerDataChannels", sfuId="relay", playerId="ada", sendStreamId=100, recvStreamId=101)
+    server.send(type="ping", time=1)
+    await until(lambda: {"type": "pong", "time": 1} in server.received, "the request arrived")
+    up.send(from_player("MouseDown", 0, *AT))
+    await relay.reading(lambda reading: reading.click_x == AT[0], "input on the player's channel")
+    await until(lambda: [m for m in answers if m[0] == 1], "the answer on the player's channel")
+    assert not relay.received("Response")
+    # The player leaves with its button down: the relay closes its channels.
+    await relay.reading(lambda reading: reading.buttons == 1, "the button is down")
+    down.close()
+    up.close()
+    await relay.reading(lambda reading: reading.buttons == 0, "the button is let go")
+
+
 async def test_a_player_that_leaves_lets_go_of_its_buttons(
     server: SignallingServer, start: StartStreamer, join: JoinPlayer
 ) -> None:
