@@ -34,10 +34,13 @@ class PublicSocket(JsonSocket):
         self.session = session
         self.setup(session.config.limits, session.clock)
 
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        # Tornado would answer bad UTF-8 with 400 and log the value, which may be most of a token.
+        return value.decode("utf-8", "replace")
+
     def prepare(self) -> Any:
         super().prepare()
-        headers = self.request.headers
-        origin = headers.get("Origin")
+        origin = self.request.headers.get("Origin")
         if not origin_allowed(origin, self.request.host, self.session.config.allowed_origins):
             logger.warning("refused a page of origin %r", origin)
             raise ServiceError("origin_refused")

@@ -157,6 +157,11 @@ class JsonSocket(JsonHandler, WebSocketHandler):
             return
         self.refuse(error, about)
 
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        # A message that was being handled when the process ended is no failure.
+        if not isinstance(value, asyncio.CancelledError):
+            super().log_exception(typ, value, tb)
+
     def on_close(self) -> None:
         self.is_shut = True
         self.gone(self.close_code)
