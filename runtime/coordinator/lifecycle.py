@@ -71,6 +71,8 @@ class Lifecycle:
         self._background = Background()
         self._busy: set[str] = set()  # sessions with a start or stop under way in this process
         self.observers: list[Observer] = []
+        # Does somebody wait already for what this title could run on? Set by the queue.
+        self.is_contended: Callable[[Title], bool] = lambda title: False
 
     async def close(self) -> None:
         await self._background.close()
@@ -81,7 +83,7 @@ class Lifecycle:
         """A leased session, or a queued one when ``wish.wait``; raise ``no_capacity`` or ``no_host``."""
         session_id = new_session_id()
         title = wish.title
-        claim = self._full(title) or await self._capacity.claim(title, session_id)
+        claim = self._not_now(wish) or await self._capacity.claim(title, session_id)
         if isinstance(claim, Refusal):
             if claim.kind == "offline":
                 raise ServiceError("no_host", details={"why": claim.why})
@@ -158,6 +160,11 @@ class Lifecycle:
             now_ms=self._clock.now_ms(),
             lease_seconds=self._settings.lease_seconds,
         )
+
+    def _not_now(self, wish: Wish) -> Refusal | None:
+        if wish.owner is not None and wish.booking is None and self.is_contended(wish.title):
+            return Refusal("busy", "Others wait for it already.")
+        return self._full(wish.title)
 
     def _full(self, title: Title) -> Refusal | None:
         """The title's own limit over all hosts."""

@@ -53,6 +53,10 @@ ERRORS: dict[str, ErrorKind] = {
     ),
     "database_unavailable": ErrorKind(503, "The database does not answer.", "Try again in a few seconds."),
     "internal": ErrorKind(500, "Something went wrong on our side.", "Try again; give the request id to an operator."),
+    "queue_full": ErrorKind(503, "The queue is full.", "Try again in a few minutes."),
+    "session_limit": ErrorKind(
+        409, "You already have as many sessions as one person may have.", "End one of them first."
+    ),
     # control interface
     "control_unsigned": ErrorKind(
         401, "The control request carries no valid signature.", "Check control_secret and host name on both sides."

@@ -1,0 +1,189 @@
+"""What handlers of the viewer interface share: who asks, from where, how often, and whether the request is valid."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+from urllib.parse import urlsplit
+
+from runtime.chassis.web import JsonHandler
+from runtime.coordinator.domain.access import Principal
+from runtime.coordinator.identity import Visitor
+from runtime.coordinator.service import Proxies, Service
+from runtime.coordinator.store.errors import ConflictError, StoreUnavailableError
+from runtime.protocol.errors import ServiceError
+
+logger = logging.getLogger(__name__)
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_CORS_HEADERS = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-ID"
+_CORS_EXPOSED = "ETag, Location, Retry-After, X-Request-ID, Warning"
+
+
+class CoordinatorHandler(JsonHandler):
+    """Errors of the store become errors of the interface."""
+
+    service: Service
+    _counted = False
+
+    def initialize(self, service: Service) -> None:
+        self.service = service
+
+    def prepare(self) -> Any:
+        if not self._counted:
+            self._counted = True
+            self.service.in_flight += 1
+        if self.service.hub.closed:
+            # Clients that keep connections open must go to another instance before these are closed.
+            self.set_header("Connection", "close")
+        return super().prepare()
+
+    def on_finish(self) -> None:
+        self.uncount()
+        super().on_finish()
+
+    def uncount(self) -> None:
+        """No longer wait for this request when stopping."""
+        if self._counted:
+            self._counted = False
+            self.service.in_flight -= 1
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, StoreUnavailableError):
+            kwargs["exc_info"] = (None, ServiceError("database_unavailable", retry_after_seconds=3), None)
+        elif isinstance(error, ConflictError):
+            kwargs["exc_info"] = (None, ServiceError("conflict", retry_after_seconds=1), None)
+        super().write_error(status_code, **kwargs)
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        if isinstance(value, StoreUnavailableError):
+            logger.warning("%s %s: the database does not answer", self.request.method, type(self).__name__)
+            return
+        super().log_exception(typ, value, tb)
+
+    def finish(self, chunk: Any = None) -> Any:
+        if self.service.check_responses and isinstance(chunk, bytes):
+            self.service.document.check_response(
+                self.request.method or "",
+                self.request.uri or "",
+                self.get_status(),
+                {"Content-Type": str(self._headers.get("Content-Type", ""))},
+                chunk,
+            )
+        return super().finish(chunk)
+
+
+class ViewerHandler(CoordinatorHandler):
+    """A request of the viewer interface. Sets ``visitor`` and ``address``."""
+
+    visitor: Visitor
+    address: str
+    proxies: Proxies
+    # Answers also to people who still have to sign in.
+    public = False
+
+    def initialize(self, service: Service, proxies: Proxies) -> None:  # type: ignore[override]
+        super().initialize(service)
+        self.proxies = proxies
+
+    @property
+    def principal(self) -> Principal:
+        return self.visitor.principal
+
+    def prepare(self) -> Any:
+        super().prepare()
+        self.address = self.proxies.address(self.request)
+        self._cross_origin()
+        if self.request.method == "OPTIONS":
+            return
+        self.visitor = self._who()
+        if self.service.config.rate_limits.enabled:
+            # One bucket for a person behind a shared address, one for an address with many cookies.
+            self.service.requests_limit.take(f"principal:{self.principal.id}")
+            self.service.requests_limit.take(f"address:{self.address}", 0.25)
+        if self.visitor.cookie is not None and self.request.method not in _SAFE_METHODS:
+            self.service.identity.check_csrf(self.visitor, self.request.headers.get("X-CSRF-Token"))
+        self.service.document.check_request(self.request)
+        if not self.public and not self.principal.entitled:
+            raise ServiceError("unauthenticated")
+
+    def options(self, *_: str) -> None:
+        """A preflight; what it may do stands in the headers already set."""
+        self.set_status(204)
+        self.finish()
+
+    def require(self, scope: str) -> None:
+        """Raise ``forbidden`` when the API key is not made for this."""
+        if not self.principal.has_scope(scope):
+            raise ServiceError("forbidden", f"This API key lacks the scope {scope}.", details={"scope": scope})
+
+    def require_admin(self) -> None:
+        if not self.principal.admin:
+            raise ServiceError("forbidden" if self.principal.entitled else "unauthenticated")
+
+    def not_changed(self, etag: str) -> bool:
+        """Set the ETag; True, with the answer given, when the client has this state already."""
+        self.set_header("ETag", etag)
+        self.set_header("Cache-Control", "no-cache, private")
+        given = self.request.headers.get("If-None-Match", "")
+        if given != "*" and etag not in [part.strip().removeprefix("W/") for part in given.split(",")]:
+            return False
+        self.set_status(304)
+        self.finish()
+        return True
+
+    def warn_if_stale(self) -> None:
+        """Say so when this is the last known state because the database is away (RFC 7234 section 5.5.2)."""
+        if not self.service.store.connection.available:
+            self.set_header("Warning", '111 pixelstream "Revalidation Failed"')
+
+    def _who(self) -> Visitor:
+        identity = self.service.identity
+        authorization = self.request.headers.get("Authorization")
+        if authorization is not None:
+            return identity.read_key(authorization)
+        cookie = self.request.cookies.get(identity.cookie_name)
+        visitor = identity.read_cookie(cookie.value) if cookie is not None else None
+        if visitor is None:
+            visitor = identity.new_visitor()
+            self.set_visitor(visitor)
+        elif identity.is_worn(visitor):
+            principal = visitor.principal
+            self.set_visitor(identity.sign(principal.id, principal.kind, principal.name))
+        return visitor
+
+    def set_visitor(self, visitor: Visitor) -> None:
+        """Send the visitor's cookie."""
+        identity = self.service.identity
+        self.set_cookie(
+            identity.cookie_name,
+            visitor.cookie or "",
+            max_age=int(identity.seconds_valid(visitor.principal.kind)),
+            httponly=True,
+            samesite="Lax",
+            secure=identity.secure,
+            path="/",
+        )
+
+    def _cross_origin(self) -> None:
+        """CORS (Fetch standard section 3.2): listed origins may use the interface with API keys, without cookies."""
+        origin = self.request.headers.get("Origin")
+        self.add_header("Vary", "Origin")
+        if origin is None or self._is_own(origin):
+            return
+        if origin in self.service.config.cors_origins:
+            self.set_header("Access-Control-Allow-Origin", origin)
+            self.set_header("Access-Control-Expose-Headers", _CORS_EXPOSED)
+            if self.request.method == "OPTIONS":
+                self.set_header("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
+                self.set_header("Access-Control-Allow-Headers", _CORS_HEADERS)
+                self.set_header("Access-Control-Max-Age", "7200")
+            return
+        if self.request.method not in ("GET", "HEAD"):
+            raise ServiceError("origin_refused")
+
+    def _is_own(self, origin: str) -> bool:
+        if origin == self.service.config.public_url:
+            return True
+        # The same service under another of its names, for example localhost.
+        return urlsplit(origin).netloc == self.request.host

@@ -1,0 +1,209 @@
+"""Sessions and invitations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from runtime.coordinator.domain.access import may_end, may_start, owns, standing_role
+from runtime.coordinator.domain.model import Session
+from runtime.coordinator.lifecycle import Wish
+from runtime.coordinator.render import Json, ice_json, invite_json, session_json
+from runtime.protocol.errors import ServiceError
+from runtime.protocol.states import EndReason, Role, SessionState
+
+from .base import ViewerHandler
+from .paging import limit_of
+
+
+class SessionRequest(msgspec.Struct):
+    title: str
+    wait: bool = False
+
+
+class JoinRequest(msgspec.Struct):
+    invite: str | None = None
+    name: str | None = None
+
+
+class InviteRequest(msgspec.Struct):
+    role: Role
+    expires_in_seconds: float | None = None
+    label: str = ""
+
+
+class SessionsBase(ViewerHandler):
+    """Reading and showing sessions."""
+
+    def show(self, session: Session) -> Json:
+        """The session as this principal sees it."""
+        queue = None
+        if session.state is SessionState.QUEUED:
+            queue = self.service.queueing.position(session)
+            if owns(self.principal, session):
+                self.service.queueing.saw(session.id)
+        return session_json(session, self.role(session), queue, admin=self.principal.admin)
+
+    def role(self, session: Session) -> Role | None:
+        participant = self.service.identity.participant(session.id, self.principal.id)
+        member = session.members.get(participant)
+        return standing_role(self.principal, session, member, self.service.clock.now_ms())
+
+    async def owned(self, session_id: str) -> Session:
+        """A session that the principal may change; raise ``session_not_found`` or ``forbidden``."""
+        session = await self.service.rooms.session(session_id)
+        if not may_end(self.principal, session):
+            raise ServiceError("forbidden")
+        return session
+
+
+class SessionsHandler(SessionsBase):
+    async def get(self) -> None:
+        self.require("sessions:read")
+        self.warn_if_stale()
+        limit = limit_of(self)
+        found = await self.service.store.sessions.find(
+            self._query(), sort=(("created_ms", -1), ("_id", -1)), limit=limit + 1
+        )
+        page = found[:limit]
+        following = f"{page[-1].created_ms}-{page[-1].id}" if len(found) > limit else None
+        # What this process knows may be newer than what was just read.
+        known = self.service.fleet.sessions
+        newest = [max(known.get(s.id, s), s, key=lambda each: each.version) for s in page]
+        self.write_json({"items": [self.show(session) for session in newest], "next": following})
+
+    def _query(self) -> dict[str, Any]:
+        query: dict[str, Any] = {}
+        mine = self.get_query_argument("mine", "false") in ("true", "1")
+        if mine or not self.principal.admin:
+            query["owner_id"] = self.principal.id
+        for name in ("title", "host"):
+            value = self.get_query_argument(name, "")
+            if value:
+                query[name] = value
+        states = {state for state in self.get_query_argument("state", "").split(",") if state}
+        if states == {"live"}:
+            query["live"] = True
+        elif states:
+            if "live" in states:
+                states |= {str(s) for s in SessionState if s not in (SessionState.ENDED, SessionState.FAILED)}
+            query["state"] = {"$in": sorted(states - {"live"})}
+        cursor = self.get_query_argument("cursor", "")
+        if cursor:
+            created, _, last = cursor.partition("-")
+            if not created.isdecimal():
+                raise ServiceError("bad_request", "The cursor is not one of ours.")
+            query["$or"] = [
+                {"created_ms": {"$lt": int(created)}},
+                {"created_ms": int(created), "_id": {"$lt": last}},
+            ]
+        return query
+
+    async def post(self) -> None:
+        self.require("sessions:write")
+        wanted = self.body_as(SessionRequest)
+        title = self.service.fleet.titles.get(wanted.title)
+        if title is None or title.retired:
+            raise ServiceError("title_not_found")
+        if not may_start(self.principal, title):
+            raise ServiceError("forbidden", "This title is for others.")
+        self._check_limits()
+        wish = Wish(title=title, owner=self.principal.owner(), wait=wanted.wait)
+        session = await self.service.lifecycle.create(wish)
+        self.set_header("Location", f"/api/v1/sessions/{session.id}")
+        self.write_json(self.show(session), 201)
+
+    def _check_limits(self) -> None:
+        most = self.service.config.sessions.per_viewer
+        live = [s for s in self.service.fleet.owned_by(self.principal.id) if not s.is_final]
+        if most and len(live) >= most and not self.principal.admin and self.principal.scopes is None:
+            raise ServiceError("session_limit", details={"sessions": [s.id for s in live], "most": most})
+        if self.service.config.rate_limits.enabled and not self.principal.admin:
+            self.service.creates_limit.take(f"principal:{self.principal.id}")
+
+
+class SessionHandler(SessionsBase):
+    public = True  # guests follow the session that they were invited to
+
+    async def get(self, session_id: str) -> None:
+        self.require("sessions:read")
+        self.warn_if_stale()
+        self.write_json(self.show(await self.service.rooms.session(session_id)))
+
+    async def delete(self, session_id: str) -> None:
+        self.require("sessions:write")
+        session = await self.owned(session_id)
+        if session.state is SessionState.QUEUED:
+            reason = EndReason.QUEUE_LEFT
+        elif owns(self.principal, session):
+            reason = EndReason.OWNER_ENDED
+        else:
+            reason = EndReason.ADMIN_ENDED
+        self.write_json(self.show(await self.service.lifecycle.end(session_id, reason)), 202)
+
+
+class JoinHandler(SessionsBase):
+    public = True
+
+    async def post(self, session_id: str) -> None:
+        self.require("sessions:write")
+        wanted = self.body_as(JoinRequest) if self.request.body else JoinRequest()
+        entry = await self.service.rooms.join(session_id, self.principal, link=wanted.invite, name=wanted.name)
+        self.write_json(
+            {
+                "role": entry.role,
+                "participant": entry.participant,
+                "token": entry.token,
+                "expires_at": entry.expires_ms,
+                "player_url": entry.player_url,
+                "room_url": entry.room_url,
+                "ice_servers": ice_json(entry.ice_servers),
+            }
+        )
+
+
+class InvitesHandler(SessionsBase):
+    async def get(self, session_id: str) -> None:
+        self.require("sessions:read")
+        session = await self.owned(session_id)
+        items = [invite_json(key, invite, session) for key, invite in session.invites.items()]
+        items.sort(key=lambda item: (item["created_at"], item["id"]))
+        self.write_json({"items": items, "next": None})
+
+    async def post(self, session_id: str) -> None:
+        self.require("sessions:write")
+        wanted = self.body_as(InviteRequest)
+        session = await self.owned(session_id)
+        invite_id, invite, session, url = await self.service.rooms.invite(
+            session, wanted.role, valid_seconds=wanted.expires_in_seconds, label=wanted.label
+        )
+        self.write_json(invite_json(invite_id, invite, session, url), 201)
+
+
+class InviteHandler(SessionsBase):
+    async def delete(self, session_id: str, invite_id: str) -> None:
+        self.require("sessions:write")
+        session = await self.owned(session_id)
+        invite, session = await self.service.rooms.revoke(session, invite_id)
+        self.write_json(invite_json(invite_id, invite, session))
+
+
+class InvitePreviewHandler(SessionsBase):
+    public = True
+
+    async def get(self, link: str) -> None:
+        _, invite, session = await self.service.rooms.find(link)
+        title = self.service.fleet.titles.get(session.title)
+        if title is None:
+            raise ServiceError("session_ended")
+        self.write_json(
+            {
+                "session_id": session.id,
+                "role": invite.role,
+                "title": self.service.catalogue.show(title, self.principal),
+                "owner_name": session.owner.name if session.owner else "",
+                "state": session.state,
+                "expires_at": invite.expires_ms,
+            }
+        )

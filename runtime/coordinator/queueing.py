@@ -1,0 +1,146 @@
+"""The queue at work: who is still there, who is next."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import replace
+
+from runtime.chassis.clock import Clock
+from runtime.protocol.states import EndReason, SessionState
+
+from .config import Sessions
+from .domain import queue
+from .domain.model import Session, Title
+from .fleet import Fleet
+from .lifecycle import Lifecycle
+from .live import Hub, session_topic
+from .scheduler import BUSY, Verdict, availability, judge
+from .store.errors import StoreUnavailableError
+from .store.locks import Lease
+
+logger = logging.getLogger(__name__)
+_REMEMBERED_LENGTHS = 50
+
+
+class Queueing:
+    """``round`` runs in the instance with the timers' lease; ``touch`` in every instance, for its own open pages."""
+
+    def __init__(self, fleet: Fleet, lifecycle: Lifecycle, hub: Hub, clock: Clock, settings: Sessions) -> None:
+        self._fleet, self._lifecycle, self._hub = fleet, lifecycle, hub
+        self._clock, self._settings = clock, settings
+        self._seen: set[str] = set()  # tickets whose owner was heard of since the last touch
+        self._lengths: dict[str, deque[float]] = {}  # title -> seconds of recent sessions
+        self._told: tuple[str, ...] = ()
+        self.waits: deque[float] = deque(maxlen=1000)
+        lifecycle.observers.append(self._observe)
+        lifecycle.is_contended = self.is_contended
+
+    # --- presence ---
+
+    def saw(self, session_id: str) -> None:
+        """The owner's page or program asked about a queued session just now."""
+        self._seen.add(session_id)
+
+    @property
+    def touch_seconds(self) -> float:
+        return self._settings.queue_grace_seconds / 3
+
+    async def touch(self) -> None:
+        """Write down who is still waiting here."""
+        seen, self._seen = self._seen, set()
+        for session in self._fleet.queued():
+            if session.id in seen:
+                await self._lifecycle.change(session.id, self._mark_seen)
+
+    def _mark_seen(self, session: Session) -> Session | None:
+        if session.queue is None or session.state is not SessionState.QUEUED:
+            return None
+        return replace(session, queue=replace(session.queue, seen_ms=self._clock.now_ms()))
+
+    # --- turns ---
+
+    async def round(self, lease: Lease) -> None:
+        """Let go of tickets that were left, then give out what is free, in order."""
+        ordered = queue.order(self._fleet.queued())
+        now = self._clock.now_ms()
+        try:
+            for session in ordered:
+                if queue.has_left(
+                    session, now, grace_seconds=self._settings.queue_grace_seconds, watched_since_ms=lease.since_ms
+                ):
+                    await self._lifecycle.end(session.id, EndReason.QUEUE_LEFT)
+            await self._promote(queue.order(self._fleet.queued()))
+        except StoreUnavailableError as error:
+            logger.warning("queue round interrupted: %s", error)
+
+    async def _promote(self, ordered: list[Session]) -> None:
+        blocked: set[str] = set()  # titles for which nothing is free in this round
+        for session in ordered:
+            if session.title in blocked:
+                continue
+            title = self._fleet.titles.get(session.title)
+            if title is None or title.retired:
+                await self._lifecycle.end(session.id, EndReason.ADMIN_ENDED)
+            elif not await self._lifecycle.promote(session, title):
+                blocked.add(session.title)
+
+    def tell(self) -> None:
+        """Wake the pages of everybody whose position changed."""
+        ordered = tuple(session.id for session in queue.order(self._fleet.queued()))
+        if ordered != self._told:
+            for session_id in ordered:
+                self._hub.publish(session_topic(session_id))
+            self._told = ordered
+
+    # --- what to say ---
+
+    def is_contended(self, title: Title) -> bool:
+        """Does somebody wait already for what this title could run on? Then a newcomer goes behind them."""
+        return any(self._competes(session.title, title.name) for session in self._fleet.queued())
+
+    def position(self, session: Session) -> tuple[int, float | None]:
+        """Position from 1, and the estimated wait in seconds."""
+        ordered = queue.order(self._fleet.queued())
+        ahead = queue.ahead_of(session, ordered, self._competes)
+        return ahead + 1, self._estimate(session.title, ahead)
+
+    def wait_for_newcomer(self, title: str) -> float | None:
+        """Estimate for somebody who would queue now."""
+        ahead = sum(self._competes(session.title, title) for session in self._fleet.queued())
+        return self._estimate(title, ahead)
+
+    def _estimate(self, title_name: str, ahead: int) -> float | None:
+        title = self._fleet.titles.get(title_name)
+        if title is None:
+            return None
+        now = self._clock.now_ms()
+        hosts = self._hosts(title)
+        running = [s for s in self._fleet.live() if s.holds_slot and s.host in hosts]
+        free = availability(self._fleet.loads(), title, now).free
+        return queue.wait_seconds(ahead, running, now, typical_seconds=self._typical(title_name), free=free)
+
+    def _typical(self, title: str) -> float:
+        lengths = self._lengths.get(title)
+        return sum(lengths) / len(lengths) if lengths else queue.ASSUMED_SECONDS
+
+    def _hosts(self, title: Title) -> set[str]:
+        now = self._clock.now_ms()
+        return {
+            load.host.name
+            for load in self._fleet.loads()
+            if (verdict := judge(load, title, now)) is Verdict.FITS or verdict in BUSY
+        }
+
+    def _competes(self, one: str, other: str) -> bool:
+        if one == other:
+            return True
+        return any(one in host.title and other in host.title for host in self._fleet.hosts.values())
+
+    def _observe(self, before: Session | None, after: Session) -> None:
+        queued_at = after.times.get(SessionState.QUEUED)
+        if after.state is SessionState.LEASED and before is not None and before.state is SessionState.QUEUED:
+            self.waits.append((self._clock.now_ms() - (queued_at or 0)) / 1000)
+        if after.is_final and after.ended_ms is not None and SessionState.LEASED in after.times:
+            seconds = (after.ended_ms - after.times[SessionState.LEASED]) / 1000
+            self._lengths.setdefault(after.title, deque(maxlen=_REMEMBERED_LENGTHS)).append(seconds)

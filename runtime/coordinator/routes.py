@@ -1,0 +1,48 @@
+"""Which path is answered by which handler. The patterns are those of the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado.web import Application
+
+from runtime.chassis.web import MetricsHandler, application
+
+from .handlers import control, live, pages, sessions, site, titles
+from .service import Proxies, Service
+
+_NAME = r"([a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?)"
+_SESSION = r"([a-z2-7]{26})"
+_INVITE_ID = r"([a-z2-7]{16})"
+
+
+def build_application(service: Service) -> Application:
+    """The whole HTTP side of a coordinator."""
+    viewer = {"service": service, "proxies": Proxies(service.config.trusted_proxies)}
+    plain = {"service": service}
+    api: list[tuple[str, Any]] = [
+        (r"/me", site.MeHandler),
+        (r"/titles", titles.TitlesHandler),
+        (rf"/titles/{_NAME}", titles.TitleHandler),
+        (rf"/titles/{_NAME}/picture", titles.PictureHandler),
+        (r"/sessions", sessions.SessionsHandler),
+        (rf"/sessions/{_SESSION}", sessions.SessionHandler),
+        (rf"/sessions/{_SESSION}/join", sessions.JoinHandler),
+        (rf"/sessions/{_SESSION}/invites", sessions.InvitesHandler),
+        (rf"/sessions/{_SESSION}/invites/{_INVITE_ID}", sessions.InviteHandler),
+        (rf"/sessions/{_SESSION}/events", live.SessionStream),
+        (r"/invites/([A-Za-z0-9_-]{20,128})", sessions.InvitePreviewHandler),
+        (r"/events", live.TitlesStream),
+    ]
+    routes: list[Any] = [(f"/api/v1{path}", handler, viewer) for path, handler in api]
+    routes += [
+        (rf"/control/v1/hosts/{_NAME}/heartbeat", control.HeartbeatHandler, plain),
+        (rf"/control/v1/hosts/{_NAME}/events", control.EventsHandler, plain),
+        (r"/healthz", site.HealthHandler, plain),
+        (r"/readyz", site.ReadyHandler, plain),
+        (r"/metrics", MetricsHandler, {"registry": service.metrics}),
+        (r"/openapi\.json", site.OpenApiHandler, plain),
+        (r"/static/(.*)", pages.StaticHandler, plain),
+        (r"/(|schedule|admin|admin/.*|session/[a-z2-7]{26}|join/[A-Za-z0-9_-]{20,128})", pages.PageHandler, plain),
+    ]
+    return application(routes)
