@@ -100,7 +100,7 @@ def extension_offset(packet: bytes, number: int, size: int) -> int:
 
 def renumber_extensions(packet: bytes, numbers: Mapping[int, int]) -> bytes:
     """The packet with extension numbers replaced and its length unchanged; those that map to 0 become padding."""
-    if not packet[0] & 0x10:
+    if not packet[0] & 0x10 or not header_bytes(packet):
         return packet
     out = bytearray(packet)
     two_byte = packet[12 + 4 * (packet[0] & 0x0F)] == 0x10
