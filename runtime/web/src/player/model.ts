@@ -61,6 +61,7 @@ export class PlayerModel {
   private readonly options: ModelOptions;
   private readonly disposers: (() => void)[] = [];
   private wasOpen = false;
+  private hasChosenPointer = false;
 
   constructor(options: ModelOptions) {
     this.options = options;
@@ -99,6 +100,10 @@ export class PlayerModel {
           this.textInput.value = show ? { contents } : undefined;
         },
         onResponse: (text) => tellParent({ type: "response", text }),
+        onPointerLockWanted: (wanted) => {
+          if (this.hasChosenPointer) stream.setPointerLock(this.pointerLock.value);
+          else this.pointerLock.value = wanted;
+        },
         onQualities: (layers) => {
           this.layers.value = layers;
         },
@@ -143,6 +148,7 @@ export class PlayerModel {
   }
 
   setPointerLock(on: boolean): void {
+    this.hasChosenPointer = true;
     this.pointerLock.value = on;
     this.stream?.setPointerLock(on);
   }

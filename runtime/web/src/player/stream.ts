@@ -3,6 +3,7 @@ import {
   Flags,
   Logger,
   LogLevel,
+  MessageDirection,
   NumericParameters,
   PixelStreaming,
   WebSocketTransport,
@@ -23,6 +24,7 @@ export interface StreamHandlers {
   onKeyboardWanted(wanted: { show: boolean; contents: string }): void;
   /** The application's own words to its page (Epic's Response message). */
   onResponse(text: string): void;
+  onPointerLockWanted(wanted: boolean): void;
   onQualities(layers: readonly string[]): void;
 }
 
@@ -74,6 +76,9 @@ export class Stream {
     this.epic = new PixelStreaming(this.config, { videoElementParent: parent });
     this.epic.setSignallingUrlBuilder(() => this.ticket.playerUrl());
     this.video.setAttribute("data-testid", "stream-video");
+    this.video.onclick = this.onVideoClick;
+    // Streamers announce it; without a handler of some kind the library calls that an error.
+    this.epic.registerMessageHandler("DataChannelLatencyTest", MessageDirection.ToStreamer);
     this.keys = new HeldKeys((keyCode) => this.sendToStreamer("KeyUp", [keyCode]));
     this.listen();
   }
@@ -101,8 +106,24 @@ export class Stream {
     this.keys.stop();
     this.setInput(false);
     this.epic.disconnect();
-    this.epic.webRtcController.destroyVideoPlayer();
+    // Not the library's destroyVideoPlayer: its `src = ""` breaks off plays that nobody awaits.
+    const { video } = this;
+    video.srcObject = null;
+    video.remove();
+    this.audio.srcObject = null;
   }
+
+  /** Plays the sound only if the application sends it in a stream of its own. */
+  private get audio(): HTMLAudioElement {
+    return this.epic.webRtcController.streamController.audioElement;
+  }
+
+  /** The library's own handler also starts the audio element when it has nothing to play, which never succeeds. */
+  private readonly onVideoClick = (): void => {
+    for (const element of [this.video, this.audio]) {
+      if (element.srcObject && element.paused) element.play().catch(() => undefined);
+    }
+  };
 
   /** Whether mouse, keyboard, touch and gamepad reach the application. The relay enforces the same. */
   setInput(enabled: boolean): void {
@@ -124,7 +145,7 @@ export class Stream {
   setSound(on: boolean): void {
     this.config.setFlagEnabled(Flags.StartVideoMuted, !on);
     this.video.muted = !on;
-    this.epic.webRtcController.streamController.audioElement.muted = !on;
+    this.audio.muted = !on;
     if (on) this.handlers.onBlocked("none");
   }
 
@@ -190,9 +211,11 @@ export class Stream {
     epic.addEventListener("showOnScreenKeyboard", ({ data }) =>
       handlers.onKeyboardWanted({ show: data.showOnScreenKeyboard, contents: data.contents }),
     );
-    epic.addEventListener("initialSettings", () =>
-      handlers.onQualities(this.config.getSettingOption("PreferredQuality").options),
-    );
+    epic.addEventListener("initialSettings", () => {
+      handlers.onQualities(this.config.getSettingOption("PreferredQuality").options);
+      // The application may prefer a caught mouse; the library has switched to it by now.
+      handlers.onPointerLockWanted(!this.config.isFlagEnabled(Flags.HoveringMouseMode));
+    });
     epic.addResponseEventListener("portal", (text) => handlers.onResponse(text));
     this.video.addEventListener("playing", () => handlers.onStatus("playing"));
   }

@@ -3,6 +3,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { formatClock, t } from "../i18n";
 import { Icon, type IconName } from "../ui/icons";
+import { toast } from "../ui/toasts";
 import { useMedia } from "../ui/use-media";
 import { ControlButton, ControlState } from "./control-button";
 import { useSecondsUntil } from "./dialogs";
@@ -199,7 +200,10 @@ function useTools(): Tool[] {
       icon: "mouse",
       label: texts.pointerLock,
       pressed: model.pointerLock.value,
-      onClick: () => model.setPointerLock(!model.pointerLock.value),
+      onClick: () => {
+        model.setPointerLock(!model.pointerLock.value);
+        if (model.pointerLock.value) toast(texts.pointerLockHint, { icon: "mouse" });
+      },
     });
   }
   if (fullScreen.isPossible) {
