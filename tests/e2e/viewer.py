@@ -68,7 +68,7 @@ class Viewer:
     """A page with its own cookies; ``name`` is how the scenario calls the person."""
 
     def __init__(self, browser: Browser, base_url: str, name: str, *, video: str | None = None, **context: Any) -> None:
-        """``video`` selects the picture on pages that are not ours; ``context`` goes to Playwright's ``new_context``."""
+        """``video`` selects the picture on pages that are not ours; ``context`` goes to Playwright's new context."""
         self.name = name
         self.base_url = base_url.rstrip("/")
         options: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, "locale": "en-GB"}
