@@ -106,12 +106,14 @@ class DemoStack:
 
     def leftovers(self) -> tuple[list[str], list[int]]:
         """After the end: processes that still work in this demo's directory, and its ports that are not free."""
-        place = str(self.directory)
+        inside = f"{self.directory}{os.sep}"
         processes = []
         for process in psutil.process_iter(["cwd", "cmdline"]):
-            words = [process.info["cwd"] or "", *(process.info["cmdline"] or [])]
-            if process.pid != os.getpid() and any(word.startswith(place) for word in words):
-                processes.append(f"{process.pid} {' '.join(words[1:])[:200]}")
+            words = process.info["cmdline"] or []
+            # The directory itself may be named by whoever started us; what lies in it is known to our children alone.
+            at_work = f"{process.info['cwd'] or ''}{os.sep}".startswith(inside)
+            if at_work or any(word.startswith(inside) for word in words):
+                processes.append(f"{process.pid} {' '.join(words)[:200]}")
         ports = [*self._ports.values(), *range(self._first_port, self._first_port + _SESSION_PORTS)]
         return processes, [port for port in set(ports) if not is_port_free(self.options.address, port)]
 

@@ -57,7 +57,7 @@ class Demo:
         for process in psutil.process_iter():
             try:
                 words = [process.cwd(), *process.cmdline()]
-                if process.pid != self.process.pid and any(place in word for word in words):
+                if process.pid != self.process.pid and any(word.startswith(place) for word in words):
                     found.append(process)
             except psutil.Error:
                 continue
