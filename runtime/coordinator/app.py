@@ -35,7 +35,7 @@ from .identity import Identity
 from .lifecycle import Lifecycle
 from .limits import RateLimit
 from .live import Hub
-from .openapi import Document
+from .openapi import document
 from .queueing import Queueing
 from .reaper import Reaper
 from .reports import Reports
@@ -110,7 +110,7 @@ class Coordinator:
             queueing=queueing,
             catalogue=Catalogue(fleet, queueing, clock, config.sessions),
             identity=identity,
-            document=Document(),
+            document=document(),
             hosts=hosts,
             rooms=Rooms(config, fleet, lifecycle, identity, self._signer, clock),
             verifier=RequestVerifier(COORDINATOR, clock),

@@ -160,7 +160,7 @@ class CoordinatorConfig(Secretive, frozen=True, kw_only=True):
     instance: str = ""  # unique among instances; empty: host name and process id
     token_signing_key: Secret  # Ed25519, PEM
     control_secret: Secret
-    cookie_secret: Secret
+    cookie_secret: Annotated[str, Meta(min_length=32, max_length=4096)]
     cors_origins: tuple[str, ...] = ()
     # Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")

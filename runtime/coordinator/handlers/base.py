@@ -63,14 +63,22 @@ class CoordinatorHandler(JsonHandler):
 
     def finish(self, chunk: Any = None) -> Any:
         if self.service.check_responses and isinstance(chunk, bytes):
-            self.service.document.check_response(
-                self.request.method or "",
-                self.request.uri or "",
-                self.get_status(),
-                {"Content-Type": str(self._headers.get("Content-Type", ""))},
-                chunk,
-            )
+            content_type = str(self._headers.get("Content-Type", ""))
+            self.service.document.check_response(self.request, self.get_status(), content_type, chunk)
         return super().finish(chunk)
+
+    def set_visitor(self, visitor: Visitor) -> None:
+        """Send the visitor's cookie."""
+        identity = self.service.identity
+        self.set_cookie(
+            identity.cookie_name,
+            visitor.cookie or "",
+            max_age=int(identity.seconds_valid(visitor.principal.kind)),
+            httponly=True,
+            samesite="Lax",
+            secure=identity.secure,
+            path="/",
+        )
 
 
 class ViewerHandler(CoordinatorHandler):
@@ -151,19 +159,6 @@ class ViewerHandler(CoordinatorHandler):
             principal = visitor.principal
             self.set_visitor(identity.sign(principal.id, principal.kind, principal.name))
         return visitor
-
-    def set_visitor(self, visitor: Visitor) -> None:
-        """Send the visitor's cookie."""
-        identity = self.service.identity
-        self.set_cookie(
-            identity.cookie_name,
-            visitor.cookie or "",
-            max_age=int(identity.seconds_valid(visitor.principal.kind)),
-            httponly=True,
-            samesite="Lax",
-            secure=identity.secure,
-            path="/",
-        )
 
     def _cross_origin(self) -> None:
         """CORS (Fetch standard section 3.2): listed origins may use the interface with API keys, without cookies."""

@@ -53,6 +53,7 @@ class PageHandler(CoordinatorHandler):
     """``index.html`` for every page path; the page reads the path itself."""
 
     def get(self, *_: str) -> None:
+        self._introduce()
         for name, value in page_headers(self.service).items():
             self.set_header(name, value)
         self.set_header("Content-Type", "text/html; charset=utf-8")
@@ -66,6 +67,13 @@ class PageHandler(CoordinatorHandler):
         self.finish(body)
 
     head = get
+
+    def _introduce(self) -> None:
+        """A page's first requests go out together; if each met a stranger, the last cookie would own nothing."""
+        identity = self.service.identity
+        cookie = self.request.cookies.get(identity.cookie_name)
+        if cookie is None or identity.read_cookie(cookie.value) is None:
+            self.set_visitor(identity.new_visitor())
 
 
 class StaticHandler(StaticFileHandler):
