@@ -63,6 +63,8 @@ class StreamerLeg:
 
     def offer(self) -> str:
         local = self.peer.local("actpass", self.peer.port.candidates(remote=False))
+        # Unreal 4.27 waits for the offering side to open the channel.
+        self._channel(self.peer.secure.open_channel(CHANNEL_LABEL))
         return negotiation.offer_streamer(local, limits_of(self.settings), self.settings.codec_preference)
 
     def accept(self, answer: sdp.Description) -> None:

@@ -19,6 +19,7 @@ from .ports import MediaPlane, Peer
 
 logger = logging.getLogger(__name__)
 _MEDIA_DEADLINE_SECONDS = 10.0
+_PUSH_ANSWERS_SECONDS = 2.0
 # A connection that breaks again and again is left to the page's own reconnecting.
 _RESTARTS_PER_SECOND, _RESTARTS_BURST = 1 / 20, 3.0
 
@@ -31,6 +32,8 @@ class Player:
     participant_id: str
     peer: Peer
     subscribed: bool = False
+    asked: bool = False  # for the list, which was empty
+    pushed_at: float = float("-inf")  # a list it did not ask for
     offer: str | None = None  # BrowserSendOffer: what the page offered last
     was_described: bool = False  # the page's connection has seen a description and serves no other
     has_description: bool = False  # an offer of ours was accepted, or its own answered
@@ -83,11 +86,14 @@ class Players:
         if self._players.pop(player_id, None) is not None:
             self._media.remove_player(player_id)
 
-    async def receive(self, player: Player, message: sig.Message) -> None:
+    async def receive(self, player: Player, message: sig.Message, now: float) -> None:
         """One message of a player; raise ``ServiceError`` for what it got wrong."""
         match message:
             case sig.ListStreamers():
-                player.tell(self._list())
+                player.asked = True
+                # Its question may have crossed a pushed list, and a second list would make it start twice.
+                if player.subscribed or now - player.pushed_at > _PUSH_ANSWERS_SECONDS:
+                    player.tell(self._list())
             case sig.Subscribe():
                 player.subscribed = True
                 if self._streamer_id() is not None:
@@ -113,19 +119,24 @@ class Players:
 
     # --- the streamer comes and goes ---
 
-    def stream_described(self) -> None:
+    def stream_described(self, now: float) -> None:
         """There is something to offer. Players with a connection go on by themselves or hear ``reoffer``."""
         for player in self.all():
             if not player.subscribed:
-                player.tell(self._list())
+                if player.asked:
+                    self._push(player, now)
             elif player.has_description:
                 continue
             elif player.was_described:
-                self.reoffer(player.player_id)
+                self.reoffer(player.player_id, now)
             else:
                 self._later(player)
 
-    def reoffer(self, player_id: str) -> None:
+    def _push(self, player: Player, now: float) -> None:
+        player.pushed_at = now
+        player.tell(self._list())
+
+    def reoffer(self, player_id: str, now: float) -> None:
         """Start this player's connection anew: a pushed list makes the page close its own and subscribe again."""
         player = self._players.get(player_id)
         if player is None:
@@ -137,7 +148,7 @@ class Players:
             self._tell_config(player)
         elif self._streamer_id() is not None:
             player.subscribed = False
-            player.tell(self._list())
+            self._push(player, now)
 
     def media_closed(self, player_id: str, why: str, now: float) -> None:
         """The transport is gone although the socket is not: a network change, a laptop that slept."""
@@ -147,7 +158,7 @@ class Players:
         player.has_media = player.has_description = False
         if player.restarts.take(now):
             logger.info("player %s lost its media connection (%s); offering again", player_id, why)
-            self.reoffer(player_id)
+            self.reoffer(player_id, now)
         else:
             logger.info("player %s lost its media connection again (%s); closing it", player_id, why)
             player.peer.shut(CloseCode.KICKED_BY_STREAMER, "The connection was lost.")

@@ -82,7 +82,7 @@ class PlayerSocket(PublicSocket):
         if self.player is None:
             return
         try:
-            await self.session.stage.players.receive(self.player, message)
+            await self.session.stage.players.receive(self.player, message, self.clock.monotonic())
         except ServiceError as error:
             self.count_bad(error, message.TYPE)
 

@@ -137,7 +137,7 @@ class Stage:
         self._channel.mode = mode
         self.router.addressed = mode is not Mode.SHARED
         self.router.streamer_reset()
-        self.players.stream_described()
+        self.players.stream_described(self._clock.monotonic())
 
     def stream_changed(self) -> None:
         self._owner.stage_changed()
@@ -158,8 +158,13 @@ class Stage:
         player = self.players.get(player_id)
         if player is not None:
             player.has_media = True
-            self.first_player_ms = self.first_player_ms or self._clock.now_ms()
+            self._note_first_player()
             self._owner.stage_changed()
+
+    def _note_first_player(self) -> None:
+        flows = self.first_frame_ms is not None and any(player.has_media for player in self.players.all())
+        if self.first_player_ms is None and flows:
+            self.first_player_ms = self._clock.now_ms()
 
     def on_player_data(self, player_id: str, message: bytes) -> None:
         self._apply(self.router.from_player(player_id, message, self._clock.monotonic()))
@@ -170,7 +175,7 @@ class Stage:
 
     def on_reoffer(self, player_id: str) -> None:
         self._player_closed(player_id)
-        self.players.reoffer(player_id)
+        self.players.reoffer(player_id, self._clock.monotonic())
 
     def _player_closed(self, player_id: str) -> None:
         self._apply(self.router.player_closed(player_id))
@@ -183,6 +188,7 @@ class Stage:
 
     def on_streamer_media(self) -> None:
         self.first_frame_ms = self.first_frame_ms or self._clock.now_ms()
+        self._note_first_player()
         self.upstream.media_live(self._clock.monotonic())
 
     def on_streamer_data(self, message: bytes) -> None:

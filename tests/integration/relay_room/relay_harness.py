@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import VideoStreamTrack
@@ -48,7 +48,7 @@ async def until(condition: Callable[[], Any], what: str, deadline_seconds: float
     """Wait until ``condition()`` is true; fail saying ``what`` did not happen."""
     try:
         async with asyncio.timeout(deadline_seconds):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 (conditions are about processes and files too)
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"did not happen within {deadline_seconds} s: {what}") from None
@@ -118,8 +118,9 @@ class Socket:
         self.is_ending = True
         self._reader.cancel()
         assert self.connection.protocol is not None
-        self._deaf_stream = self.connection.protocol.stream
-        asyncio.get_running_loop().remove_reader(self._deaf_stream.socket)
+        stream = self._deaf_stream = self.connection.protocol.stream
+        assert isinstance(stream, IOStream)
+        asyncio.get_running_loop().remove_reader(stream.socket)
 
     async def close_code(self) -> int | None:
         await asyncio.wait_for(self.closed.wait(), DEADLINE_SECONDS)
@@ -143,7 +144,7 @@ class Streamer(Socket):
     """A streamer as Epic's JSStreamer is one: offers to each ``playerConnected``."""
 
     streamer_id = "TestStreamer"
-    offer_members: dict[str, Any] = {}
+    offer_members: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, connection: WebSocketClientConnection) -> None:
         super().__init__(connection)
@@ -214,6 +215,7 @@ class Player(Socket):
             await self._answer(body["sdp"])
 
     async def _answer(self, sdp: str) -> None:
+        await self._close_peer()
         self.peer = peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
 
         @peer.on("datachannel")
@@ -320,7 +322,8 @@ class RelayProcess:
             client.close()
 
     async def status(self) -> dict[str, Any]:
-        return json.loads((await self.get("/private/status")).body)
+        found: dict[str, Any] = json.loads((await self.get("/private/status")).body)
+        return found
 
     async def status_where(self, test: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
         """By long polls, as the session server does."""
@@ -348,9 +351,9 @@ def person(name: str) -> str:
     return (name + "a" * 16)[:16]
 
 
-def write_config(directory: Path, session_id: str, signer: TokenSigner, **changes: Any) -> Path:
+def write_config(directory: Path, session: str, signer: TokenSigner, **changes: Any) -> Path:
     config = {
-        "session_id": session_id,
+        "session_id": session,
         "title": "test title",
         "listen": {"address": "127.0.0.1", "port": 0},
         "media": {"addresses": ["127.0.0.1"]},

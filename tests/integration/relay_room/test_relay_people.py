@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from relay_harness import RelayProcess, Socket, person, running_relay, until
 from tornado.httpclient import HTTPClientError
 
 from runtime.chassis.clock import SystemClock
 from runtime.chassis.entropy import new_session_id
 from runtime.chassis.tokens import TokenSigner, new_signing_key
 from runtime.protocol.states import Role
+from tests.integration.relay_room.relay_harness import RelayProcess, Socket, person, running_relay, until
 
 
 async def test_two_people_meet_talk_and_hand_over_control(tmp_path: Path) -> None:
@@ -247,4 +247,5 @@ async def test_subprotocols_that_a_page_offers_are_taken_up(tmp_path: Path) -> N
         )
         relay.open_sockets.append(page)
         await page.hear("config")
+        assert page.connection.headers is not None
         assert page.connection.headers["Sec-Websocket-Protocol"] == "epic"
