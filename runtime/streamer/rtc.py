@@ -85,6 +85,21 @@ def _gathering_on_loopback(wanted: bool) -> Iterator[None]:
         _preferred_address.reset(token)
 
 
+class NegotiationError(Exception):
+    """What the other side sent cannot be used, or the connection is already closed."""
+
+
+@contextlib.contextmanager
+def _negotiating(what: str) -> Iterator[None]:
+    """Everything aiortc may raise as one error: its parsers leave assertions and key errors behind."""
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except Exception as error:
+        raise NegotiationError(f"{what} ({type(error).__name__})") from error
+
+
 class PeerEvents(Protocol):
     """What a peer tells its owner, on the event loop."""
 
@@ -184,45 +199,40 @@ class Peer:
         self._pairs: dict[str, RTCDataChannel] = {}
 
     async def offer(self) -> str:
-        """The SDP offer, candidates included; raise ``TimeoutError`` after ``GATHER_SECONDS``."""
-        async with asyncio.timeout(GATHER_SECONDS):
-            with _gathering_on_loopback(self._loopback):
+        """The SDP offer with candidates; raise ``NegotiationError``, or ``TimeoutError`` after ``GATHER_SECONDS``."""
+        with _negotiating("no offer could be made"), _gathering_on_loopback(self._loopback):
+            async with asyncio.timeout(GATHER_SECONDS):
                 await self._connection.setLocalDescription(await self._connection.createOffer())
         # aiortc knows one level only; a larger picture must be announced for what it is.
         return self._connection.localDescription.sdp.replace(_OFFERED_PROFILE, f"42e0{self._level_idc:02x}")
 
     async def accept(self, sdp: str) -> None:
-        """Take the answer; raise ``ValueError`` when it cannot be used, ``TimeoutError`` when it takes too long."""
-        try:
+        """Take the answer; raise ``NegotiationError``, or ``TimeoutError`` after ``GATHER_SECONDS``."""
+        with _negotiating("unusable answer"):
             async with asyncio.timeout(GATHER_SECONDS):
                 await self._connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-        except TimeoutError:
-            raise
-        except Exception as error:
-            # aiortc raises whatever its parser met: assertions, key errors, its own states.
-            raise ValueError(f"unusable answer ({type(error).__name__})") from error
 
     async def candidate(self, value: Any) -> None:
-        """Take one trickled candidate (an ``RTCIceCandidateInit`` object); raise ``ValueError`` when malformed."""
+        """Take one trickled candidate (an ``RTCIceCandidateInit`` object); raise ``NegotiationError``."""
         if not isinstance(value, dict) or not isinstance(value.get("candidate"), str):
-            raise ValueError("candidate is not an object with a string")
+            raise NegotiationError("candidate is not an object with a string")
         text = value["candidate"].removeprefix("candidate:")
         if not text:
             return
-        try:
+        with _negotiating("unusable candidate"):
             candidate = candidate_from_sdp(text)
-        except (AssertionError, ValueError, IndexError):
-            raise ValueError("malformed candidate") from None
-        candidate.sdpMid = value.get("sdpMid") if isinstance(value.get("sdpMid"), str) else None
-        index = value.get("sdpMLineIndex")
-        candidate.sdpMLineIndex = index if isinstance(index, int) else (0 if candidate.sdpMid is None else None)
-        async with asyncio.timeout(GATHER_SECONDS):
-            await self._connection.addIceCandidate(candidate)
+            candidate.sdpMid = value.get("sdpMid") if isinstance(value.get("sdpMid"), str) else None
+            index = value.get("sdpMLineIndex")
+            candidate.sdpMLineIndex = index if isinstance(index, int) else (0 if candidate.sdpMid is None else None)
+            async with asyncio.timeout(GATHER_SECONDS):
+                await self._connection.addIceCandidate(candidate)
 
     def open_pair(self, player: str, send_id: int, receive_id: int) -> None:
-        """Open the negotiated channels of one player behind an SFU (Epic's ``streamerDataChannels``)."""
+        """Open the negotiated channels of one player behind an SFU (Epic's ``streamerDataChannels``); raise
+        ``NegotiationError`` when the numbers are in use or out of range."""
         for stream_id in {send_id, receive_id}:
-            channel = self._connection.createDataChannel("player", negotiated=True, id=stream_id)
+            with _negotiating("unusable stream numbers"):
+                channel = self._connection.createDataChannel("player", negotiated=True, id=stream_id)
             if stream_id == receive_id:
                 channel.on("message", lambda data: self._on_message(data, player))
             if stream_id == send_id:

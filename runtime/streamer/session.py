@@ -23,7 +23,7 @@ from .config import StreamerOptions
 from .encode import EncodedFrame, h264_level
 from .messages import Message
 from .ratecontrol import RateControl
-from .rtc import Peer
+from .rtc import NegotiationError, Peer
 from .state import Effect
 from .video import Input, VideoPipeline
 
@@ -101,7 +101,7 @@ class Session:
             ice_servers=self.ice_servers,
         )
         member = self._members[player_id] = _Member(peer, reply, sfu)
-        self._in_turn(member, self._offer(member))
+        self._in_turn(member, lambda: self._offer(member))
 
     def disconnect_player(self, player_id: str) -> None:
         """Close a player's connection; unknown ids are ignored."""
@@ -114,7 +114,12 @@ class Session:
         if self._owner == player_id:
             self._pass_ownership(next((key for key, other in self._members.items() if other.open), None))
         self._note_flow()
-        self._background.spawn(f"close {player_id}", member.peer.close())
+        self._background.spawn(f"close {player_id}", self._close_in_turn(member))
+
+    async def _close_in_turn(self, member: _Member) -> None:
+        """Close after what is under way: closed while it gathers, aiortc would leave its sockets open."""
+        async with member.turn:
+            await member.peer.close()
 
     def disconnect_all(self) -> None:
         """Close every connection: the signalling server is gone, and its player ids mean nothing to the next one."""
@@ -125,7 +130,7 @@ class Session:
         """A player's answer."""
         member = self._members.get(player_id)
         if member is not None:
-            self._in_turn(member, member.peer.accept(sdp))
+            self._in_turn(member, lambda: member.peer.accept(sdp))
 
     def on_candidate(self, player_id: str, candidate: Any) -> None:
         """A player's trickled candidate. Candidates may need a name resolved, so they do not wait for each other."""
@@ -142,24 +147,30 @@ class Session:
             return
         try:
             member.peer.open_pair(player, send_id, receive_id)
-        except ValueError as error:
+        except NegotiationError as error:
             self.counters["channels_refused"] += 1
             logger.warning("no channels for player %.40s: %s", player, error)
             return
         member.sub_players.add(player)
         logger.info("player %.40s has channels %d and %d", player, send_id, receive_id)
 
-    def _in_turn(self, member: _Member, work: Coroutine[Any, Any, None]) -> None:
+    def _in_turn(self, member: _Member, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run ``work`` after everything asked for this member before; a failure ends the member, not the streamer."""
+
+        def is_here() -> bool:
+            return self._members.get(member.peer.player_id) is member
 
         async def guarded() -> None:
             async with member.turn:
+                if not is_here():
+                    return
                 try:
-                    await work
-                except (ValueError, TimeoutError) as error:
-                    logger.warning("player %s: %s", member.peer.player_id, error or "negotiation took too long")
-                    self.counters["negotiations_failed"] += 1
-                    if self._members.get(member.peer.player_id) is member:
+                    await work()
+                except (NegotiationError, TimeoutError) as error:
+                    # A player that left meanwhile makes its negotiation fail, which is nobody's fault.
+                    if is_here():
+                        logger.warning("player %s: %s", member.peer.player_id, str(error) or "took too long")
+                        self.counters["negotiations_failed"] += 1
                         self.disconnect_player(member.peer.player_id)
 
         self._background.spawn(f"negotiate {member.peer.player_id}", guarded())
@@ -173,7 +184,7 @@ class Session:
             pass  # the answer that was sent before this candidate must be in place
         try:
             await member.peer.candidate(candidate)
-        except (ValueError, TimeoutError):
+        except (NegotiationError, TimeoutError):
             self.counters["candidates_refused"] += 1
 
     # Media

@@ -6,6 +6,7 @@ import json
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from runtime.protocol.datachannel import multiplexed
@@ -134,6 +135,29 @@ async def test_an_unusable_answer_ends_that_player_only(
     server.send(type="answer", playerId="broken", sdp="this is no sdp")
     await until(lambda: streamer.logged("player broken"), "the refusal is logged")
     await player.more_frames(15)
+
+
+async def test_players_that_come_and_go_at_once_leave_nothing_behind(
+    server: SignallingServer, start: StartStreamer, join: JoinPlayer
+) -> None:
+    streamer = await start(*SMALL)
+    await server.identified()
+    for number in range(20):
+        server.send(type="playerConnected", playerId=f"hasty{number % 3}", dataChannel=True, sfu=False)
+        if number % 2:
+            server.send(type="iceCandidate", playerId=f"hasty{number % 3}", candidate={"candidate": "candidate:x"})
+            server.send(type="playerDisconnected", playerId=f"hasty{number % 3}")
+    for number in range(40):
+        server.send(type="playerConnected", playerId=f"many{number}", dataChannel=True, sfu=False)
+    await until(lambda: server.of_type("disconnectPlayer"), "the bound on players holds")
+    for number in range(40):
+        server.send(type="playerDisconnected", playerId=f"many{number}")
+    for number in range(3):
+        server.send(type="playerDisconnected", playerId=f"hasty{number}")
+    await (await join()).more_frames(10)
+    assert not streamer.logged("Traceback")
+    assert not streamer.logged(" error ")
+    await until(lambda: len(psutil.Process(streamer.process.pid).net_connections("udp")) <= 4, "sockets are closed")
 
 
 async def test_players_behind_an_sfu_are_told_apart(
