@@ -1,4 +1,4 @@
-"""Ansible filter: quote one argument of a Windows command line."""
+"""Ansible filters for Windows: quoting of command lines, and the slashes of programs that come from elsewhere."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ def windows_argument(argument: str) -> str:
     return '"' + re.sub(r"(\\+)$", r"\1\1", escaped) + '"'
 
 
+def forward_slashes(path: str) -> str:
+    """Return a Windows path as nginx and other programs of Unix descent want it in their configuration."""
+    return path.replace("\\", "/")
+
+
 class FilterModule:
     """What Ansible looks for."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"pixelstream_windows_argument": windows_argument}
+        return {
+            "pixelstream_windows_argument": windows_argument,
+            "pixelstream_forward_slashes": forward_slashes,
+        }

@@ -10,10 +10,11 @@ MEBIBYTE = 1024 * 1024
 
 
 def gpus(lines: Sequence[str], limits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the cards of ``nvidia-smi --query-gpu=index,name,memory.total,driver_version --format=csv,noheader,nounits``.
+    """Return the cards of ``nvidia-smi --query-gpu=index,name,memory.total,driver_version
+    --format=csv,noheader,nounits``.
 
-    ``limits`` are items with a regular expression ``name`` and ``sessions``; the first that fits a card counts. Lines in another
-    form, such as the tool's error messages, are not cards.
+    ``limits`` are items with a regular expression ``name`` and ``sessions``; the first that fits a card counts. Lines
+    in another form, such as the tool's error messages, are not cards.
     """
     cards = []
     for line in lines:

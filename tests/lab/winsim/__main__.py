@@ -19,7 +19,7 @@ from pathlib import Path
 from .server import Server, Settings
 
 START_SECONDS = 15.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 20.0
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -31,7 +31,14 @@ class Machine:
         self._calls = (root / "calls.jsonl").open("a", buffering=1)
         self._specs: Specs | None = None
 
-    def close(self) -> None:
+    def power_on(self) -> None:
+        """Run again what ran when the simulator ended."""
+        with self.state.lock:
+            programs.daemons.power_on(self.state)
+
+    def power_off(self) -> None:
+        with self.state.lock:
+            programs.daemons.stop_all(self.state)
         self._calls.close()
 
     def fault(self, command_line: str, standard_input: bytes) -> faults.Fault | None:

@@ -15,10 +15,13 @@ MAX_PATH = 259
 
 
 def split_path(text: str) -> tuple[str, list[str]]:
-    """Drive letter (lower case) and components of an absolute Windows path; raises :class:`ModelError` for anything
-    else.
+    """Drive and components of an absolute path; the drive of a share such as ``\\\\server\\builds`` is ``unc``.
+
+    Raises :class:`ModelError` for anything else.
     """
     normal = text.replace("/", "\\")
+    if normal.startswith("\\\\"):
+        return "unc", [part for part in normal.split("\\") if part]
     match = _DRIVE_PATH.fullmatch(normal)
     if match is None:
         raise ModelError(f"not an absolute Windows path: {text!r}")

@@ -48,6 +48,7 @@ class Server(ThreadingHTTPServer):
         if "ntlm" in settings.authentication:
             self._write_ntlm_users()
         super().__init__((settings.address, settings.port), Handler)
+        self.machine.power_on()
 
     def _write_ntlm_users(self) -> None:
         """pyspnego reads the accounts it may accept from the file that NTLM_USER_FILE names."""
@@ -74,7 +75,7 @@ class Server(ThreadingHTTPServer):
 
     def server_close(self) -> None:
         super().server_close()
-        self.machine.close()
+        self.machine.power_off()
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -43,6 +43,8 @@ FRESH: dict[str, Any] = {
         }
         for name, state, mode in (
             ("WinRM", "running", "auto"),
+            ("Tcpip", "running", "auto"),
+            ("Dnscache", "running", "auto"),
             ("W32Time", "stopped", "manual"),
             ("wuauserv", "stopped", "manual"),
         )
@@ -50,7 +52,17 @@ FRESH: dict[str, Any] = {
     "groups": {"administrators": ["ansible"], "users": ["ansible"]},
     "users": {"ansible": {"name": "ansible"}, "administrator": {"name": "Administrator"}},
     "registry": {},
-    "firewall": {},
+    "firewall": {
+        "Windows Remote Management (HTTP-In)": {
+            "group": "@FirewallAPI.dll,-30267",
+            "direction": "in",
+            "action": "allow",
+            "protocol": "tcp",
+            "localport": "5985",
+            "remoteip": "LocalSubnet",
+            "enabled": True,
+        }
+    },
     "packages": {},
     "tasks": {},
     "rights": {},

@@ -33,7 +33,7 @@ def win_command(state: State, arguments: Arguments) -> Result:
         return {"skipped": True, "msg": reason, "rc": 0, "cmd": words}
     if arguments.get("chdir") and not state.path(arguments["chdir"]).is_dir():
         raise ModelError(f"The directory name is invalid: {arguments['chdir']}")
-    result = programs.run(state, words, become=arguments.get("_become"))
+    result = programs.run(state, words, become=arguments.get("_become"), folder=arguments.get("chdir"))
     answer: Result = {
         "changed": True,
         "cmd": words,

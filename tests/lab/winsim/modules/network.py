@@ -25,23 +25,29 @@ _KEYWORDS = {"any", "localsubnet", "dns", "dhcp", "wins", "defaultgateway"}
 
 @model("community.windows.win_firewall_rule")
 def win_firewall_rule(state: State, arguments: Arguments) -> Result:
-    rules, key = state.section("firewall"), arguments.get("name") or arguments.get("group")
-    if not key:
-        raise ModelError("one of the following is required: name, group")
+    rules, name, group = state.section("firewall"), arguments.get("name"), arguments.get("group")
+    if not name and not group:
+        raise ModelError("Either name or group must be specified")
+    keys = [name] if name else [key for key, rule in rules.items() if rule.get("group") == group]
     if arguments.get("state", "present") == "absent":
-        return {"changed": state.drop(rules, key)}
-    for name in ("localport", "remoteport"):
-        if arguments.get(name) and not _PORTS.fullmatch(arguments[name].replace(" ", "")):
-            raise ModelError(f"The port {arguments[name]} is invalid.")
-    for name in ("localip", "remoteip"):
-        for address in (arguments.get(name) or "any").split(","):
+        return {"changed": bool([key for key in keys if state.drop(rules, key)])}
+    _check_rule(arguments)
+    left_out = ("state", "name") if name else ("state", "name", "group")
+    wanted = {key: value for key, value in arguments.items() if not key.startswith("_") and key not in left_out}
+    if name and name not in rules and not (wanted.get("direction") and wanted.get("action")):
+        raise ModelError(f"winsim: rule {name} is new, but has no direction or action")
+    if not keys:
+        return {"msg": f"No firewall rules in group '{group}' exist."}
+    return {"changed": bool([key for key in keys if state.merge(rules, key, wanted)])}
+
+
+def _check_rule(arguments: Arguments) -> None:
+    for field in ("localport", "remoteport"):
+        if arguments.get(field) and not _PORTS.fullmatch(arguments[field].replace(" ", "")):
+            raise ModelError(f"The port {arguments[field]} is invalid.")
+    for field in ("localip", "remoteip"):
+        for address in (arguments.get(field) or "any").split(","):
             _check_address(address.strip())
-    wanted = {
-        name: value for name, value in arguments.items() if not name.startswith("_") and name not in ("state", "name")
-    }
-    if key not in rules and not (wanted.get("direction") and wanted.get("action")):
-        raise ModelError("state is present but all of the following are missing: direction, action")
-    return {"changed": state.merge(rules, key, wanted), "msg": f"Firewall rule '{key}'"}
 
 
 def _check_address(text: str) -> None:

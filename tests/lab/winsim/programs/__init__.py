@@ -22,7 +22,7 @@ SYSTEM_FOLDER = "C:\\Windows\\System32"
 _REBOOT_PROBE = re.compile(r"AutoLogonChecked' -ErrorAction Stop; '(success-[0-9a-f-]+)'")
 
 
-def run(state: State, words: list[str], become: str | None = None) -> Finished:
+def run(state: State, words: list[str], become: str | None = None, folder: str | None = None) -> Finished:
     """Run a command line that is split already; raises :class:`ModelError` when the program is not there."""
     path, name = words[0], paths.name(words[0]).lower()
     if "\\" not in path and "/" not in path:
@@ -33,7 +33,7 @@ def run(state: State, words: list[str], become: str | None = None) -> Finished:
     model = PROGRAMS.get(name)
     if model is None:
         raise ModelError(f"winsim: program {name} is not modelled", rc=1)
-    return model(Call(state, path, tuple(words[1:]), become))
+    return model(Call(state, path, tuple(words[1:]), become, folder))
 
 
 def run_powershell(state: State, text: str, kind: str) -> Finished:

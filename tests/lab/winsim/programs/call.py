@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tests.lab.winsim import paths
 from tests.lab.winsim.state import State
 
 
@@ -16,6 +17,11 @@ class Call:
     path: str
     words: tuple[str, ...]
     become: str | None = None
+    folder: str | None = None
+
+    def absolute(self, path: str) -> str:
+        """A path as the program sees it: relative ones start at the folder it was started in."""
+        return path if ":" in path or path.startswith("\\\\") or self.folder is None else paths.join(self.folder, path)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from tests.lab.winsim.state import State
 from .call import Finished
 
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/].*")
-_STOP_SECONDS = 30.0
+STOP_SECONDS = 30.0
+POWER_OFF_SECONDS = 2.0
 PROJECT = Path(__file__).resolve().parents[4]
 
 
@@ -122,7 +123,7 @@ def _reap_later(process: subprocess.Popen[bytes]) -> None:
         del _CHILDREN[pid]
 
 
-def stop(state: State, name: str) -> None:
+def stop(state: State, name: str, grace_seconds: float = STOP_SECONDS) -> None:
     """End what ``start`` ran, as a service stop does: ask (Ctrl-C becomes SIGINT), wait, kill."""
     pid = state.section("processes").get(name)
     if pid is None or not state.writing:
@@ -131,7 +132,7 @@ def stop(state: State, name: str) -> None:
     process = _CHILDREN.pop(pid, None)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGINT)
-    deadline = time.monotonic() + _STOP_SECONDS
+    deadline = time.monotonic() + grace_seconds
     while _alive(pid, process):
         if time.monotonic() > deadline:
             with contextlib.suppress(ProcessLookupError):
@@ -158,8 +159,27 @@ def hang_up(state: State, name: str) -> None:
 
 
 def stop_all(state: State) -> None:
+    """The machine goes down: everything ends, politely or not."""
     for name in list(state.section("processes")):
-        stop(state, name)
+        stop(state, name, POWER_OFF_SECONDS)
+
+
+def power_on(state: State) -> None:
+    """Start what the state says is running, after the simulator itself was away."""
+    state.document["processes"] = {}
+    for service in state.section("services").values():
+        if service["state"] == "running" and not service["path"].lower().startswith("c:\\windows\\"):
+            start(state, service["name"], service["path"])
+    for key, task in state.section("tasks").items():
+        if task.get("_status") == "TASK_STATE_RUNNING":
+            start_task(state, key, task)
+    state.save()
+
+
+def start_task(state: State, key: str, task: dict[str, Any]) -> None:
+    action = task["actions"][0]
+    start(state, key, f'"{action["path"]}" {action.get("arguments") or ""}')
+    task["_status"] = "TASK_STATE_RUNNING"
 
 
 def power_cycle(state: State) -> None:
@@ -183,9 +203,7 @@ def power_cycle(state: State) -> None:
             and task.get("enabled") is not False
             and paths.name(task.get("username") or "").lower() in settings["logged_on"]
         ):
-            action = task["actions"][0]
-            start(state, key, f'"{action["path"]}" {action.get("arguments") or ""}')
-            task["_status"] = "TASK_STATE_RUNNING"
+            start_task(state, key, task)
     state.save()
 
 

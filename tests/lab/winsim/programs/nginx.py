@@ -71,23 +71,20 @@ def check(state: State, file: Path) -> Finished:
         return Finished(0, "", "nginx: the configuration file syntax is ok (not checked: WINSIM_NGINX is not set)\r\n")
     with tempfile.TemporaryDirectory() as folder:
         translated = Path(folder) / "nginx.conf"
-        translated.write_text(real_paths(state, text))
-        command = [
-            program_path,
-            "-t",
-            "-e",
-            f"{folder}/error.log",
-            "-p",
-            folder,
-            "-c",
-            str(translated),
-            "-g",
-            f"pid {folder}/test.pid;",
-        ]
+        translated.write_text(_as_for_this_nginx(program_path, real_paths(state, text)))
+        command = [program_path, "-t", "-e", f"{folder}/error.log", "-p", folder, "-c", str(translated)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         return Finished(done.returncode, done.stdout, done.stderr)
 
 
+def _as_for_this_nginx(program_path: str, text: str) -> str:
+    """``http2 on`` came with 1.25.1; the simulated nginx has it, the one at hand may not."""
+    shown = subprocess.run([program_path, "-v"], capture_output=True, text=True, timeout=30, check=False).stderr
+    version = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", shown)
+    old = version is None or tuple(int(part) for part in version.groups()) < (1, 25, 1)
+    return re.sub(r"^\s*http2 on;\n", "", text, flags=re.MULTILINE) if old else text
+
+
 def real_paths(state: State, text: str) -> str:
     """Replace quoted or bare Windows paths (with slashes, as nginx wants them) by the files behind them."""
-    return re.sub(r'[A-Za-z]:/[^";\n]*', lambda match: str(state.path(match.group(0).strip())), text)
+    return re.sub(r'(?<![A-Za-z])[A-Za-z]:/(?!/)[^";\n]*', lambda match: str(state.path(match.group(0).strip())), text)

@@ -59,9 +59,8 @@ def schtasks(call: Call) -> Finished:
         # As on a real machine: accepted, queued, and nothing runs until the user logs on.
         call.state.merge(tasks, key, {"_status": "TASK_STATE_QUEUED"})
         return Finished(0, "SUCCESS: Attempted to run the scheduled task.\r\n")
-    action = task["actions"][0]
-    daemons.start(call.state, key, f'"{action["path"]}" {action.get("arguments") or ""}')
-    call.state.merge(tasks, key, {"_status": "TASK_STATE_RUNNING", "_runs": task.get("_runs", 0) + 1})
+    daemons.start_task(call.state, key, task)
+    call.state.merge(tasks, key, {"_runs": task.get("_runs", 0) + 1})
     return Finished(0, "SUCCESS: Attempted to run the scheduled task.\r\n")
 
 
