@@ -25,6 +25,8 @@ export const ERROR_CODES = [
   "session_not_ready",
   "no_capacity",
   "no_host",
+  "queue_full",
+  "session_limit",
   "host_unreachable",
   "database_unavailable",
   "internal",

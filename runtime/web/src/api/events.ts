@@ -1,4 +1,5 @@
 import { backoffMs } from "../backoff";
+import { introduced } from "./client";
 
 export interface EventSubscription {
   close(): void;
@@ -20,6 +21,7 @@ export function subscribe(
   let closed = false;
 
   const open = (): void => {
+    if (closed) return;
     source = new EventSource(path);
     source.onopen = () => {
       failures = 0;
@@ -37,7 +39,9 @@ export function subscribe(
       });
     }
   };
-  open();
+  introduced().then(open, () => {
+    timer = window.setTimeout(open, backoffMs(failures++));
+  });
   return {
     close() {
       closed = true;

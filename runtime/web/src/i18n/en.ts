@@ -53,6 +53,11 @@ const errors: Record<ErrorCode, Said> = {
   session_not_ready: { what: "The session is still starting.", fix: "Wait a moment; the page goes on by itself." },
   no_capacity: { what: "Every host that can run this title is busy.", fix: "Wait in the queue, or book a time." },
   no_host: { what: "No host that can run this title is online.", fix: "Try again later, or tell the operator." },
+  queue_full: { what: "The queue is full.", fix: "Try again in a few minutes." },
+  session_limit: {
+    what: "You have as many sessions running as you may.",
+    fix: "End one of them, then start this one.",
+  },
   host_unreachable: { what: "The streaming host did not answer.", fix: "Try again. If it stays, tell the operator." },
   database_unavailable: { what: "The service cannot read its data right now.", fix: "Try again in a few seconds." },
   internal: {

@@ -105,7 +105,8 @@ export class Stream {
     window.clearInterval(this.watchTimer);
     this.keys.stop();
     this.setInput(false);
-    this.epic.disconnect();
+    this.epic.webRtcController.closeSignalingServer("", false);
+    this.closeMedia();
     // Not the library's destroyVideoPlayer: its `src = ""` breaks off plays that nobody awaits.
     const { video } = this;
     video.srcObject = null;
@@ -245,13 +246,22 @@ export class Stream {
     }
     this.retryTimer = undefined;
     if (this.isDisposed) return;
-    // The library leaves the old peer connection open, which would go on holding a decoder.
-    this.epic.webRtcController.closePeerConnection();
+    this.closeMedia();
     this.lastFrames = 0;
     this.previous = undefined;
     this.lastProgressAt = performance.now();
     this.handlers.onStatus("connecting");
     this.epic.connect();
+  }
+
+  /**
+   * The library leaves a replaced peer connection open, which would go on holding a decoder; and its own way of closing one
+   * sets it to null under a statistics reading that is still under way.
+   */
+  private closeMedia(): void {
+    const controller = this.epic.webRtcController;
+    window.clearInterval(controller.statsTimerHandle);
+    controller.peerConnectionController?.peerConnection?.close();
   }
 
   /** A dead media path does not close the socket: after a network change or sleep the picture just stops. */
