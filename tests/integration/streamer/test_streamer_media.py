@@ -114,11 +114,12 @@ async def test_the_bitrate_follows_the_receivers_estimate(
     def quantiser() -> float:
         return float(text_of(player.received("VideoEncoderAvgQP")[-1]))
 
-    fine, high = quantiser(), await player.rate_bps(1.0)
-    await player.estimate(250_000)
+    fine = quantiser()
+    await player.estimate(200_000)
     await until(lambda: quantiser() > 1.3 * fine, "coarser pictures at a low rate")
-    low, coarse = await player.rate_bps(1.0), quantiser()
-    assert low < 0.6 * high
+    coarse = quantiser()
+    # Sound and headers come on top. A busy machine makes fewer frames, hence less: no lower bound.
+    assert await player.rate_bps(1.0) < 500_000
     await player.estimate(8_000_000)
     await until(lambda: quantiser() < 0.8 * coarse, "finer pictures at a high rate")
 
