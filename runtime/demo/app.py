@@ -136,7 +136,7 @@ async def _drive(stack: DemoStack) -> dict[str, Any]:
     screens.mkdir(exist_ok=True)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "tests.e2e.check", "--url", stack.url, "--screens", str(screens)),
+        *("-m", "tests.e2e.check", "--url", stack.url, "--screens", str(screens), "--place", str(stack.directory)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         start_new_session=True,

@@ -105,17 +105,23 @@ class DemoStack:
         return next((process for process in self.processes.values() if process.exit_code is not None), None)
 
     def leftovers(self) -> tuple[list[str], list[int]]:
-        """After the end: processes that still work in this demo's directory, and its ports that are not free."""
+        """After the end: processes that still work in this demo's directory, and ports at which they listen."""
         inside = f"{self.directory}{os.sep}"
-        processes = []
+        processes = {}
         for process in psutil.process_iter(["cwd", "cmdline"]):
             words = process.info["cmdline"] or []
             # The directory itself may be named by whoever started us; what lies in it is known to our children alone.
             at_work = f"{process.info['cwd'] or ''}{os.sep}".startswith(inside)
             if at_work or any(word.startswith(inside) for word in words):
-                processes.append(f"{process.pid} {' '.join(words)[:200]}")
-        ports = [*self._ports.values(), *range(self._first_port, self._first_port + _SESSION_PORTS)]
-        return processes, [port for port in set(ports) if not is_port_free(self.options.address, port)]
+                processes[process.pid] = f"{process.pid} {' '.join(words)[:200]}"
+        ours = {*self._ports.values(), *range(self._first_port, self._first_port + _SESSION_PORTS)}
+        # By process, because another program may have taken such a port since.
+        open_ports = {
+            connection.laddr.port
+            for connection in psutil.net_connections("inet")
+            if connection.laddr and connection.laddr.port in ours and connection.pid in processes
+        }
+        return list(processes.values()), sorted(open_ports)
 
     async def restart(self, name: str, wait_seconds: float = _START_SECONDS) -> None:
         """Start a service again that has ended, with its configuration and data."""
