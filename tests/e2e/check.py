@@ -18,10 +18,11 @@ def main() -> int:
     parser.add_argument("--url", required=True)
     parser.add_argument("--title", default="sample")
     parser.add_argument("--screens", type=Path, help="folder for screenshots")
+    parser.add_argument("--place", type=Path, help="the demo's directory, to measure its processes")
     arguments = parser.parse_args()
     with sync_playwright() as playwright:
         browsers = launch(playwright), launch(playwright)
-        scenario = Scenario(browsers, arguments.url, arguments.title, arguments.screens)
+        scenario = Scenario(browsers, arguments.url, arguments.title, screens=arguments.screens, place=arguments.place)
         try:
             figures = scenario.run()
         except (ScenarioError, Error) as error:

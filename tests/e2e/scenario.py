@@ -11,12 +11,13 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser
 
+from . import footprint
 from .viewer import ScenarioError, Viewer
 
 WATCH_SECONDS = 10.0
@@ -34,9 +35,12 @@ class Figures:
     control_latency_p50_ms: float = 0.0
     frames_per_second: float = 0.0
     audio_energy: float = 0.0
+    # CPU cores and MiB of each process while the session streams; filled when the place of the processes is known.
+    processes: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, float]:
-        return {key: round(value, 3) for key, value in asdict(self).items()}
+        flat = asdict(self)
+        return {key: round(value, 3) for key, value in {**flat, **flat.pop("processes")}.items() if key != "processes"}
 
 
 def _near(press: list[float], place: tuple[float, float]) -> bool:
@@ -50,8 +54,18 @@ def _pressed_at(x: float) -> Callable[[dict[str, Any] | None], bool]:
 class Scenario:
     """The acts in order; each leaves the stage as the next one needs it."""
 
-    def __init__(self, browsers: tuple[Browser, Browser], base_url: str, title: str, screens: Path | None = None):
+    def __init__(
+        self,
+        browsers: tuple[Browser, Browser],
+        base_url: str,
+        title: str,
+        *,
+        screens: Path | None = None,
+        place: Path | None = None,
+    ) -> None:
+        """``screens``: folder for screenshots. ``place``: directory of the demo, to measure its processes."""
         self.figures = Figures()
+        self.place = place
         self.title = title
         self.screens = screens
         self.owner = Viewer(browsers[0], base_url, "owner")
@@ -101,7 +115,10 @@ class Scenario:
     def frames_advance_without_freeze(self) -> None:
         before = self.owner.video_stats()
         marker = self.owner.wait_for_picture()["frame"]
+        first = footprint.look(self.place) if self.place else None
         self.owner.page.wait_for_timeout(WATCH_SECONDS * 1000)
+        if self.place and first:
+            self.figures.processes = footprint.between(first, footprint.look(self.place))
         after = self.owner.video_stats()
         frames = after["framesDecoded"] - before["framesDecoded"]
         seconds = (after["timestamp"] - before["timestamp"]) / 1000
@@ -133,18 +150,10 @@ class Scenario:
             lambda: (self.owner.marker() or {}).get("keys", 0),
             lambda n: n >= keys + 2,
         )
-        delays = [delay for _ in range(5) if (delay := self._control_latency()) is not None]
+        delays = [delay for _ in range(5) if (delay := self.owner.control_latency()) is not None]
         if not delays:
             raise ScenarioError("no click could be timed to the picture")
         self.figures.control_latency_p50_ms = statistics.median(delays)
-
-    def _control_latency(self) -> float | None:
-        page = self.owner.page
-        waiting = page.evaluate_handle("() => ({promise: pixelstreamProbe.untilInput(3000)})")
-        self.owner.click_picture(0.5, 0.4)
-        delay = page.evaluate("(waiting) => waiting.promise", waiting)
-        page.wait_for_timeout(100)
-        return None if delay is None else float(delay)
 
     def guest_joins_as_watcher(self) -> None:
         self.owner.say("first words, said before anybody came")

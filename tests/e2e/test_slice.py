@@ -20,7 +20,7 @@ def test_two_people_share_a_session_from_catalogue_to_idle_end(
 ) -> None:
     options = DemoOptions(directory=tmp_path / "demo", idle_seconds=45, idle_warning_seconds=20)
     with Stage(options) as stage:
-        scenario = Scenario(browsers, stage.url, "sample", screens)
+        scenario = Scenario(browsers, stage.url, "sample", screens=screens)
         try:
             figures = scenario.run()
         finally:

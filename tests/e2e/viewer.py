@@ -161,6 +161,14 @@ class Viewer:
 
         return self.eventually(f"a click at {x:.2f},{y:.2f} in the picture", self.marker, landed, seconds=seconds) or {}
 
+    def control_latency(self) -> float | None:
+        """Milliseconds from a press in the page to the frame that shows it; None when none did within 3 s."""
+        waiting = self.page.evaluate_handle("() => ({promise: pixelstreamProbe.untilInput(3000)})")
+        self.click_picture(0.5, 0.4)
+        delay = self.page.evaluate("(waiting) => waiting.promise", waiting)
+        self.page.wait_for_timeout(100)
+        return None if delay is None else float(delay)
+
     def unmute(self) -> None:
         button = self.seen("tap-for-sound")
         if button.is_visible():
