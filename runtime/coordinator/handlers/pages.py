@@ -86,7 +86,9 @@ class StaticHandler(StaticFileHandler):
     def set_extra_headers(self, path: str) -> None:
         self.set_header("Server", "pixelstream")
         self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
+        if path.endswith((".svg", ".html")):
+            # Not for scripts: a worker takes over the policy that its script came with.
+            self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
         immutable = path.replace(os.sep, "/").startswith("assets/")
         self.set_header("Cache-Control", "public, max-age=31536000, immutable" if immutable else "no-cache")
         if path == "embed.js":

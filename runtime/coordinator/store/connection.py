@@ -76,6 +76,12 @@ class Connection:
     def collection(self, name: str) -> AsyncCollection[Document]:
         return self.database[name]
 
+    async def drop_database(self) -> None:
+        """Delete everything (tests, and removal of an installation)."""
+        if self._client is not None:
+            client = self._client
+            await self.run(lambda: client.drop_database(self._name))
+
     @property
     def available(self) -> bool:
         """Did the last operation get an answer?"""

@@ -24,13 +24,14 @@ class Index:
         return "_".join(field for field, _ in self.keys) + ("_unique" if self.unique else "")
 
 
+# All ascending: engines read them backwards as well, and the embedded one keeps no direction.
 INDEXES = (
     Index(collection="title", keys=(("changed_ms", 1),)),
     Index(collection="session_server", keys=(("changed_ms", 1),)),
     Index(collection="session", keys=(("changed_ms", 1),)),
     Index(collection="session", keys=(("live", 1),)),
-    Index(collection="session", keys=(("owner_id", 1), ("created_ms", -1))),
-    Index(collection="session", keys=(("created_ms", -1),)),
+    Index(collection="session", keys=(("owner_id", 1), ("created_ms", 1))),
+    Index(collection="session", keys=(("created_ms", 1),)),
     Index(collection="slot", keys=(("host", 1),)),
     Index(collection="slot", keys=(("session", 1),)),
 )

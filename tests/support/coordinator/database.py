@@ -24,13 +24,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class EmbeddedDatabase:
-    """The embedded engine on a port of its own, with its data in a temporary directory."""
+class DatabaseProcess:
+    """An engine on a port of its own, with its data in a temporary directory."""
 
     def __init__(self, port: int | None = None) -> None:
         self.port = port or free_port()
         self._place = Path(tempfile.mkdtemp(prefix="pixelstream-db-"))
         self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
 
     @property
     def uri(self) -> str:
@@ -43,17 +46,13 @@ class EmbeddedDatabase:
 
     def start(self) -> None:
         """Start, or start again on the same data."""
-        files = ("--log-file", str(self._place / "nx.log"), "--pid-file", str(self._place / "nx.pid"))
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _RUN, "-p", str(self.port), "--data-dir", str(self._place / "data"), *files],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with (self._place / "output").open("ab") as output:
+            self._process = subprocess.Popen(self.command(), cwd=self._place, stdout=output, stderr=output)
         LONG_LIVED.add(self._process.pid)
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
             if time.monotonic() > deadline or self._process.poll() is not None:
-                raise RuntimeError((self._place / "nx.log").read_text(errors="replace")[-2000:])
+                raise RuntimeError((self._place / "output").read_text(errors="replace")[-2000:])
             time.sleep(0.02)
 
     def _answers(self) -> bool:
@@ -77,6 +76,23 @@ class EmbeddedDatabase:
             self._process = None
 
     def close(self) -> None:
-        # The engine leaves its loop on SIGTERM only when no client is connected.
+        # The embedded engine leaves its loop on SIGTERM only when no client is connected.
         self.kill()
         shutil.rmtree(self._place, ignore_errors=True)
+
+
+class EmbeddedDatabase(DatabaseProcess):
+    """What the demo and one-machine installations run."""
+
+    def command(self) -> list[str]:
+        files = ("--data-dir", "data", "--log-file", "nx.log", "--pid-file", "nx.pid")
+        return [sys.executable, "-c", _RUN, "-p", str(self.port), *files]
+
+
+class FerretDatabase(DatabaseProcess):
+    """FerretDB over SQLite, from PATH."""
+
+    def command(self) -> list[str]:
+        (self._place / "data").mkdir(exist_ok=True)
+        words = ["ferretdb", "--handler=sqlite", "--sqlite-url=file:data/", "--telemetry=disable", "--debug-addr=-"]
+        return [*words, f"--listen-addr=127.0.0.1:{self.port}", "--state-dir=.", "--log-level=error"]

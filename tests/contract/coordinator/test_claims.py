@@ -1,0 +1,104 @@
+"""Slots, leases, schema: what several processes may rely on."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from runtime.chassis.clock import ManualClock
+from runtime.coordinator.store.connection import Connection
+from runtime.coordinator.store.errors import SchemaError
+from runtime.coordinator.store.schema import INDEXES, ensure_indexes, migrate
+from runtime.coordinator.store.store import Store
+
+
+async def test_a_slot_is_taken_by_one_and_freed_once(stores: tuple[Store, Store]) -> None:
+    claims = [(store, f"session-{n}-{index}") for index, store in enumerate(stores) for n in range(10)]
+    won = await asyncio.gather(*(store.slots.claim("gpu.1", 0, session) for store, session in claims))
+    assert sum(won) == 1
+    holder = claims[won.index(True)][1]
+    assert await stores[0].slots.claim("gpu.1", 0, holder) is True
+    assert await stores[0].slots.claim("gpu.1", 1, "another") is True
+    assert await stores[1].slots.free("gpu.1", 0, "not-the-holder") is False
+    freed = await asyncio.gather(*(store.slots.free("gpu.1", 0, holder) for store in stores * 3))
+    assert sum(freed) == 1
+    taken = await stores[0].slots.taken()
+    assert [(slot.host, slot.number, slot.session) for slot in taken] == [("gpu.1", 1, "another")]
+    assert await stores[0].slots.taken(["elsewhere"]) == []
+
+
+async def test_one_of_two_holds_a_lease_and_the_watch_is_unbroken_only_by_a_gap(
+    stores: tuple[Store, Store], clock: ManualClock
+) -> None:
+    one, two = stores
+    began = clock.now_ms()
+    held = await asyncio.gather(one.locks.acquire("timers", 10), two.locks.acquire("timers", 10))
+    assert sorted(lease is None for lease in held) == [False, True]
+    holder, other = (one, two) if held[0] else (two, one)
+    clock.advance(6)
+    renewed = await holder.locks.acquire("timers", 10)
+    assert renewed is not None
+    assert (renewed.since_ms, renewed.expires_ms) == (began, clock.now_ms() + 10_000)
+    assert await other.locks.acquire("timers", 10) is None
+    # Handed over: no gap.
+    await holder.locks.release("timers")
+    taken = await other.locks.acquire("timers", 10)
+    assert taken is not None
+    assert taken.since_ms == began
+    # Lapsed: the watch begins anew.
+    clock.advance(11)
+    late = await holder.locks.acquire("timers", 10)
+    assert late is not None
+    assert late.since_ms == clock.now_ms()
+    assert await other.locks.acquire("timers", 10) is None
+
+
+async def test_many_fight_for_a_lapsed_lease_and_one_gets_it(stores: tuple[Store, Store], clock: ManualClock) -> None:
+    assert await stores[0].locks.acquire("timers", 1) is not None
+    clock.advance(5)
+    won = [lease for lease in await asyncio.gather(*(s.locks.acquire("timers", 10) for s in stores)) if lease]
+    assert len(won) == 1
+
+
+async def test_declared_indexes_are_there_and_are_checked_again_without_harm(store: Store) -> None:
+    await ensure_indexes(store.connection)
+    for index in INDEXES:
+        present = await store.connection.collection(index.collection).index_information()
+        assert index.keys in {tuple((f, int(w)) for f, w in each["key"]) for each in present.values()}
+
+
+async def test_a_migration_that_died_half_way_is_taken_up_again(store: Store) -> None:
+    database = store.connection
+    await database.collection("title").insert_one({"_id": "old", "n": 1})
+    runs: list[str] = []
+
+    async def first(connection: Connection) -> None:
+        runs.append("first")
+        await connection.collection("title").update_one({"_id": "old"}, {"$set": {"n": 2}})
+
+    async def dies(_: Connection) -> None:
+        runs.append("dies")
+        raise RuntimeError("power cut")
+
+    async def works(_: Connection) -> None:
+        runs.append("works")
+
+    await database.collection("schema").update_one({"_id": "schema"}, {"$set": {"version": 1}})
+    with pytest.raises(RuntimeError):
+        await migrate(database, ((1, "first", first), (2, "second", dies)))
+    assert await migrate(database, ((1, "first", first), (2, "second", works))) == 3
+    assert await migrate(database, ((1, "first", first), (2, "second", works))) == 3
+    assert runs == ["first", "dies", "works"]
+
+
+async def test_data_of_a_newer_release_is_refused(store: Store) -> None:
+    await store.connection.collection("schema").update_one({"_id": "schema"}, {"$set": {"version": 99}})
+    with pytest.raises(SchemaError, match="newer release"):
+        await migrate(store.connection)
+
+
+async def test_the_clock_of_the_database_is_compared(stores: tuple[Store, Store], clock: ManualClock) -> None:
+    first = await stores[0].connection.server_time_skew_ms()
+    clock.advance(100)
+    assert abs(await stores[0].connection.server_time_skew_ms() - first - 100_000) < 5_000
