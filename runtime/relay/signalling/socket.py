@@ -21,6 +21,7 @@ from runtime.relay.core.rates import TokenBucket
 from .wire import UnknownMessageError, decode
 
 logger = logging.getLogger(__name__)
+_UNKNOWN_LOGGED = 5  # lines per connection
 _MAX_REASON_BYTES = 120  # a close frame holds 125 with the code
 
 
@@ -40,7 +41,7 @@ class JsonSocket(JsonHandler, WebSocketHandler):
     def setup(self, limits: Limits, clock: Clock) -> None:
         self.limits, self.clock = limits, clock
         self._rate = TokenBucket(*self.message_rate)
-        self._bad = 0
+        self._bad = self._unknown = 0
         self._queued_messages = 0
         self._queued_bytes = 0
         self.is_shut = False
@@ -146,7 +147,9 @@ class JsonSocket(JsonHandler, WebSocketHandler):
 
     def unknown(self, kind: str) -> None:
         """A message of a type we do not know: newer peers may send some."""
-        logger.info("%s sent a message of unknown type %r; ignored", self.what, scrub(kind))
+        self._unknown += 1
+        if self._unknown <= _UNKNOWN_LOGGED:
+            logger.info("%s sent a message of unknown type %r; ignored", self.what, scrub(kind))
 
     def count_bad(self, error: ServiceError, about: str | None) -> None:
         """Answer a malformed message, and close at the limit."""
