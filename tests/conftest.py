@@ -56,10 +56,12 @@ def no_unexpected_errors(request: pytest.FixtureRequest, caplog: pytest.LogCaptu
 
 
 def _children() -> set[int]:
+    """Living children that are nobody's long-lived ones: a browser starts and ends processes as it likes."""
     alive = set()
     for child in psutil.Process().children(recursive=True):
         try:
-            if child.status() != psutil.STATUS_ZOMBIE and child.pid not in LONG_LIVED:
+            family = {child.pid, *(parent.pid for parent in child.parents())}
+            if child.status() != psutil.STATUS_ZOMBIE and not family & LONG_LIVED:
                 alive.add(child.pid)
         except psutil.NoSuchProcess:
             continue
