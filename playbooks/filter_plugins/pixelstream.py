@@ -346,6 +346,19 @@ def mongodb_uri(
     return f"mongodb://{quote(user, safe='')}:{quote(password, safe='')}@{places}/?{urlencode(options)}"
 
 
+def turn_urls(names: Iterable[str]) -> list[str]:
+    """Return the addresses (RFC 7065) under which each TURN server is offered: UDP first, TLS for strict networks last."""
+    return [
+        url
+        for name in names
+        for url in (
+            f"turn:{name}:3478?transport=udp",
+            f"turn:{name}:3478?transport=tcp",
+            f"turns:{name}:5349?transport=tcp",
+        )
+    ]
+
+
 def ufw_source(pair: tuple[Mapping[str, Any], str]) -> dict[str, Any]:
     """Return the rule of a (rule, source) pair, limited to that source."""
     rule, source = pair
@@ -403,6 +416,7 @@ class FilterModule:
             "pixelstream_title_builds": title_builds,
             "pixelstream_random_secret": random_secret,
             "pixelstream_registry": registry_document,
+            "pixelstream_turn_urls": turn_urls,
             "pixelstream_ufw_source": ufw_source,
             "pixelstream_unknown_names": unknown_names,
             "pixelstream_picture_file": picture_file,

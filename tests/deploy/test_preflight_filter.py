@@ -1,0 +1,158 @@
+"""Preflight: each fault of inventory or machine becomes a sentence that names its fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .running import PROJECT, load_plugin
+
+plugin = load_plugin("playbooks/filter_plugins/preflight.py")
+names = load_plugin("playbooks/filter_plugins/pixelstream.py")
+
+GROUPS = {"coordinator": ["hub"], "streaming": ["gpu1"]}
+HUB: dict[str, Any] = {
+    "inventory_hostname": "hub",
+    "group_names": ["coordinator"],
+    "public_name": "play.test",
+    "private_address": "10.0.0.1",
+    "vault_control_secret": "c" * 43,
+    "vault_cookie_secret": "d" * 43,
+    "vault_token_signing_key": "-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----",
+}
+GPU: dict[str, Any] = {**HUB, "inventory_hostname": "gpu1", "group_names": ["streaming"], "private_address": "10.0.0.2"}
+FACTS = {"distribution": "Debian", "distribution_version": "12.5", "architecture": "x86_64"}
+LIMITS: dict[str, Any] = {
+    "systems": {"Debian": ["12", "13"], "Ubuntu": ["24.04"]},
+    "disk_free_bytes": 3_000_000_000,
+    "clock_difference_seconds": 5.0,
+    "now_seconds": 1_000_000.0,
+    "round_trip_seconds": 3.0,
+}
+LOOK: dict[str, Any] = {
+    "free_bytes": {"/opt": 9_000_000_000},
+    "epoch_seconds": 1_000_000.5,
+    "listeners": [],
+    "addresses": {"play.test": ["10.0.0.1"]},
+}
+
+
+def test_a_good_inventory_has_no_finding() -> None:
+    for host in (HUB, GPU):
+        assert plugin.inventory_findings(host, GROUPS) == []
+        assert plugin.secret_findings(host) == []
+        assert plugin.machine_findings(LOOK, host, FACTS, LIMITS) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "groups", "words"),
+    [
+        ({"inventory_hostname": "GPU_1!"}, GROUPS, "lower-case"),
+        ({}, {"streaming": ["gpu1"]}, "group coordinator"),
+        ({"public_name": ""}, GROUPS, "public_name is missing"),
+        ({"private_address": ""}, GROUPS, "private_address is missing"),
+        ({"edge_mode": "sideways"}, GROUPS, "central or direct"),
+        ({"edge_mode": "direct"}, GROUPS, "host_public_name"),
+        ({"relay_port_first": 80}, GROUPS, "1024 to 65535"),
+        ({"relay_port_first": 65500}, GROUPS, "1024 to 65535"),
+        ({"relay_port_count": 2, "capacity": 3}, GROUPS, "Raise relay_port_count"),
+    ],
+)
+def test_inventory_findings(change: dict[str, Any], groups: dict[str, list[str]], words: str) -> None:
+    found = plugin.inventory_findings({**GPU, **change}, groups)
+    assert any(words in finding for finding in found), found
+
+
+@pytest.mark.parametrize(
+    ("host", "change", "words"),
+    [
+        (HUB, {"vault_control_secret": ""}, "vault has no vault_control_secret"),
+        (GPU, {"vault_control_secret": None}, "vault has no vault_control_secret"),
+        (HUB, {"vault_cookie_secret": "short"}, "shorter than 16"),
+        (HUB, {"vault_token_signing_key": "x" * 40}, "no PEM private key"),
+        (HUB, {"mongodb_engine": "external"}, "vault_mongodb_uri"),
+        (HUB, {"mongodb_engine": "packages"}, "vault_mongodb_admin_password"),
+        ({**HUB, "group_names": ["turn"]}, {}, "vault_turn_secret"),
+    ],
+)
+def test_secret_findings(host: dict[str, Any], change: dict[str, Any], words: str) -> None:
+    found = plugin.secret_findings({**host, **change})
+    assert any(words in finding and "secrets.yml" in finding for finding in found), found
+
+
+@pytest.mark.parametrize(
+    ("look", "facts", "words"),
+    [
+        ({}, {"distribution": "Fedora"}, "this is Fedora"),
+        ({}, {"distribution_version": "11"}, "Debian 12/13"),
+        ({}, {"architecture": "riscv64"}, "riscv64"),
+        ({"free_bytes": {"/opt": 1_000_000}}, {}, "1 MB free, but 3000 MB"),
+        ({"epoch_seconds": 1_000_100.0}, {}, "100 s ahead of"),
+        ({"epoch_seconds": 999_900.0}, {}, "100 s behind"),
+        ({"addresses": {"play.test": []}}, {}, "does not know the name play.test"),
+        (
+            {"listeners": [{"protocol": "udp", "port": 8900, "command": "/usr/bin/other -x"}]},
+            {},
+            "udp 8900 by /usr/bin/other",
+        ),
+        (
+            {"listeners": [{"protocol": "tcp", "port": 8750, "command": "python3 app"}]},
+            {},
+            "set session_server_listen_port",
+        ),
+    ],
+)
+def test_machine_findings(look: dict[str, Any], facts: dict[str, Any], words: str) -> None:
+    found = plugin.machine_findings({**LOOK, **look}, GPU, {**FACTS, **facts}, LIMITS)
+    assert len(found) == 1
+    assert words in found[0]
+
+
+def test_our_own_services_do_not_take_our_ports() -> None:
+    listeners = [
+        {"protocol": "tcp", "port": 443, "command": "nginx: master process /usr/sbin/nginx"},
+        {
+            "protocol": "tcp",
+            "port": 8100,
+            "command": "/opt/pixelstream/releases/1-a/bin/python /opt/pixelstream/current/bin/pixelstream coordinator",
+        },
+        {"protocol": "tcp", "port": 22, "command": "sshd"},
+    ]
+    assert plugin.machine_findings({**LOOK, "listeners": listeners}, HUB, FACTS, LIMITS) == []
+
+
+def test_misspelt_variables_are_found_with_the_right_spelling() -> None:
+    known = plugin.known_variables(str(PROJECT / "roles"))
+    found = names.unknown_names(["public_nmae", "nginx_http_port", "ansible_host", "_derived"], known)
+    assert found == [
+        "the variable public_nmae is read by nothing. Did you mean public_name? Correct it, remove it, or list it in "
+        "preflight_known_variables."
+    ]
+
+
+def test_every_shared_fact_is_described_in_the_example() -> None:
+    example = "\n".join(path.read_text() for path in sorted((PROJECT / "inventory/example").rglob("*.yml")))
+    missing = [name for name in plugin.SHARED_FACTS if name not in example]
+    assert not missing, "describe them in inventory/example"
+
+
+@pytest.mark.parametrize(
+    ("certificate", "words"),
+    [
+        ({"subject_alt_name": ["DNS:other.test"], "valid_at": {"soon": True}}, "for other.test, not for play.test"),
+        ({"subject_alt_name": ["DNS:play.test"], "expired": True, "not_after": "x"}, "ended at x"),
+        (
+            {"subject_alt_name": ["DNS:play.test"], "valid_at": {"soon": False}, "not_after": "x"},
+            "in less than 14 days",
+        ),
+    ],
+)
+def test_certificate_findings(certificate: dict[str, Any], words: str) -> None:
+    (found,) = plugin.certificate_findings(certificate, ["play.test"], 14)
+    assert words in found
+
+
+def test_a_wildcard_certificate_fits() -> None:
+    good = {"subject_alt_name": ["DNS:*.test"], "valid_at": {"soon": True}}
+    assert plugin.certificate_findings(good, ["play.test"], 14) == []
