@@ -16,7 +16,9 @@ blocks = st.builds(rtcp.ReportBlock, u32, st.integers(0, 255), st.integers(-(2**
 
 
 @given(u32, st.integers(0, 2**64 - 1), u32, u32, u32, st.lists(blocks, max_size=31))
-def test_sender_reports_survive(ssrc: int, ntp: int, stamp: int, packets: int, octets: int, reports: list) -> None:
+def test_sender_reports_survive(
+    ssrc: int, ntp: int, stamp: int, packets: int, octets: int, reports: list[rtcp.ReportBlock]
+) -> None:
     # type: ignore[type-arg]
     report = rtcp.SenderReport(ssrc, ntp, stamp, packets, octets, tuple(reports))
     assert rtcp.parse(rtcp.sender_report(report)) == [report]

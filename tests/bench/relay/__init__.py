@@ -1,0 +1,1 @@
+"""CPU and latency of the relay beside other forwarders, on the same machine in the same run."""
