@@ -44,5 +44,6 @@ def build_application(service: Service) -> Application:
         (r"/openapi\.json", site.OpenApiHandler, plain),
         (r"/static/(.*)", pages.StaticHandler, plain),
         (r"/(|schedule|admin|admin/.*|session/[a-z2-7]{26}|join/[A-Za-z0-9_-]{20,128})", pages.PageHandler, plain),
+        (r"/.*", pages.NoPageHandler, plain),
     ]
     return application(routes)

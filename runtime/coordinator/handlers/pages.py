@@ -9,9 +9,11 @@ from tornado.web import HTTPError, StaticFileHandler
 
 from runtime.coordinator.rooms import edge_origins
 from runtime.coordinator.service import Service
+from runtime.protocol.errors import ServiceError
 
 from .base import CoordinatorHandler
 
+_NOT_FOR_PEOPLE = ("/api/", "/control/", "/static/", "/private/")
 _PERMISSIONS = (
     "camera=(), geolocation=(), payment=(), usb=(), microphone=(self), gamepad=(self), fullscreen=(self), "
     "autoplay=(self), clipboard-read=(self), clipboard-write=(self)"
@@ -74,6 +76,18 @@ class PageHandler(CoordinatorHandler):
         cookie = self.request.cookies.get(identity.cookie_name)
         if cookie is None or identity.read_cookie(cookie.value) is None:
             self.set_visitor(identity.new_visitor())
+
+
+class NoPageHandler(PageHandler):
+    """Any other path: people get the page that says so in their language, programs get the error."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        request = self.request
+        wants_page = request.method in ("GET", "HEAD") and "text/html" in request.headers.get("Accept", "")
+        if not wants_page or request.path.startswith(_NOT_FOR_PEOPLE):
+            raise ServiceError("not_found")
+        self.set_status(404)
 
 
 class StaticHandler(StaticFileHandler):
