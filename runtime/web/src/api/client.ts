@@ -1,4 +1,3 @@
-import { recall, remember } from "../storage";
 import { ERROR_CODES, type ErrorCode, LOCAL_ERROR_CODES } from "./codes";
 import type { ErrorBody, Me } from "./types";
 
@@ -36,7 +35,6 @@ export interface RequestOptions {
   idempotencyKey?: string;
 }
 
-const ME_PATH = "/api/v1/me";
 const DEFAULT_TIMEOUT_MS = 15_000;
 const KNOWN_CODES = new Set<string>([...ERROR_CODES, ...LOCAL_ERROR_CODES]);
 
@@ -45,10 +43,9 @@ let me: Promise<Me> | undefined;
 
 /** Who the visitor is; asked once, and again after `forgetMe`. */
 export function getMe(): Promise<Me> {
-  me ??= request<Me>("GET", ME_PATH).then(
+  me ??= request<Me>("GET", "/api/v1/me").then(
     (answer) => {
       csrfToken = answer.csrf_token;
-      remember("visited", "yes");
       return answer;
     },
     (error: unknown) => {
@@ -57,14 +54,6 @@ export function getMe(): Promise<Me> {
     },
   );
   return me;
-}
-
-/**
- * Resolves when requests may be sent. At the very first visit only `/me` may go out, because whatever goes out beside it is
- * taken for yet another new visitor, and the last cookie to arrive would win over the one the CSRF token belongs to.
- */
-export async function introduced(): Promise<void> {
-  if (recall("visited") === null) await getMe();
 }
 
 export function forgetMe(): void {
@@ -78,10 +67,7 @@ export function forgetMe(): void {
  */
 export async function request<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
   const isWrite = method !== "GET" && method !== "HEAD";
-  if (path !== ME_PATH) {
-    if (isWrite && csrfToken === undefined) await getMe();
-    else await introduced();
-  }
+  if (isWrite && csrfToken === undefined) await getMe();
   try {
     return await attempt<T>(method, path, options, isWrite);
   } catch (error) {

@@ -1,5 +1,4 @@
 import { backoffMs } from "../backoff";
-import { introduced } from "./client";
 
 export interface EventSubscription {
   close(): void;
@@ -21,7 +20,6 @@ export function subscribe(
   let closed = false;
 
   const open = (): void => {
-    if (closed) return;
     source = new EventSource(path);
     source.onopen = () => {
       failures = 0;
@@ -39,9 +37,7 @@ export function subscribe(
       });
     }
   };
-  introduced().then(open, () => {
-    timer = window.setTimeout(open, backoffMs(failures++));
-  });
+  open();
   return {
     close() {
       closed = true;
