@@ -105,18 +105,14 @@ function ToolButton({ tool }: { tool: Tool }): JSX.Element {
       type="button"
       class="tool"
       data-testid={`${id}-button`}
-      aria-label={badge ? `${label} (${badge})` : label}
       title={label}
       aria-pressed={pressed}
       aria-expanded={expanded}
       onClick={onClick}
     >
       <Icon name={icon} />
-      {badge ? (
-        <span class="badge" aria-hidden="true">
-          {badge > 99 ? "99+" : badge}
-        </span>
-      ) : null}
+      <span class="visually-hidden">{label}</span>
+      {badge ? <span class="badge">{badge > 99 ? "99+" : badge}</span> : null}
     </button>
   );
 }
