@@ -26,6 +26,7 @@ from runtime.relay.config import RelayConfig, load_relay_config
 from runtime.relay.core.bandwidth import BandwidthPolicy
 from runtime.relay.rtc.hub import MediaHub, MediaSettings
 from runtime.relay.rtc.interface import MediaEvents, MediaStats
+from runtime.relay.rtc.voice import VoiceHub
 
 from .signalling.private import RelayMetricsHandler, StatusHandler, StopHandler, StreamerSocket
 from .signalling.public import HealthHandler, PlayerSocket, RoomSocket
@@ -56,11 +57,14 @@ class Relay:
         self._servers: list[HTTPServer] = []
         self._port = 0
         self._hub: MediaHub
+        self._voice: VoiceHub | None = None
         self.session: Session
 
     async def start(self) -> RelayReady:
         """Bind everything, tell the ready file. Raise :class:`PortTakenError`, ``OSError`` or ``ValueError``."""
         sockets = await self._bind()
+        if self._config.policy.voice:
+            self._voice = self.session.voice.plane = self._hub.open_voice(self.session.voice)
         registry = metrics.new_registry()
         registry.register(SessionCollector(_Figures(self.session), self._config.session_id))
         self._serve(sockets, _public_routes(self.session))
@@ -129,7 +133,8 @@ class Relay:
         with suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 await self.session.all_gone()
-        for step in (self._hub.close(), self.session.close(), *(self._end(server) for server in self._servers)):
+        voice = [self._voice.close()] if self._voice is not None else []
+        for step in (*voice, self._hub.close(), self.session.close(), *(self._end(server) for server in self._servers)):
             try:
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await step

@@ -215,6 +215,17 @@ def answer_player(offer: Description, streams: Mapping[str, Outgoing], local: Lo
     return _text(lines)
 
 
+def offer_voice(slots: Sequence[Outgoing], codec: Codec, extensions: Mapping[str, int], local: Local) -> str:
+    """Offer a voice call: one section for the page's microphone, and one for each stream it may hear. Each has an msid
+    of its own, because a page plays streams, not tracks."""
+    lines = _session_lines(["mic", *(slot.mid for slot in slots)])
+    lines += _rtp_lines("audio", "mic", "recvonly", codec, extensions, local)
+    for slot in slots:
+        lines += _rtp_lines("audio", slot.mid, "sendonly", slot.codec, slot.extensions, local)
+        lines += _source_lines("audio", (slot.ssrc,), slot.mid)
+    return _text(lines)
+
+
 def _is_data(section: Section) -> bool:
     return section.kind == "application" and section.active and section.protocol.endswith("DTLS/SCTP")
 

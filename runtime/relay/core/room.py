@@ -245,6 +245,8 @@ class Room:
         if gone is None:
             raise ServiceError("bad_message", "This participant is not here.")
         out = self._unlist(gone, Departure.KICKED)
+        if gone.voice.joined:
+            out.append(VoiceChanged(gone.participant_id, wire.VoiceState()))
         self.seats.kick(gone.participant_id)
         return [*out, Dismiss(gone.participant_id, wire.CloseCode.KICKED, "The owner has removed you.")]
 
@@ -274,7 +276,7 @@ class Room:
         self._gesture(seat, now)
         if not self._settings.voice:
             raise ServiceError("forbidden", "Voice is off in this session.")
-        return self._set_voice(seat, replace(seat.voice, joined=True), again=True)
+        return self._set_voice(seat, replace(seat.voice, joined=True), joins=True)
 
     def _voice_leave(self, seat: Seat, _: wire.VoiceLeave, __: float, ___: int) -> list[Effect]:
         return self._set_voice(seat, replace(seat.voice, joined=False))
@@ -319,12 +321,12 @@ class Room:
         told: list[Effect] = [TellAll(wire.ControlChanged(holder=to, by=by, reason=reason))]
         return [*told, *map(self._updated, changed), RolesChanged()]
 
-    def _set_voice(self, seat: Seat, voice: wire.VoiceState, *, again: bool = False) -> list[Effect]:
-        """``again``: act even if nothing changes (a page that joins anew after losing its connection)."""
-        if voice == seat.voice and not again:
+    def _set_voice(self, seat: Seat, voice: wire.VoiceState, *, joins: bool = False) -> list[Effect]:
+        """``joins``: even if nothing changes (a page asks anew after losing its connection)."""
+        if voice == seat.voice and not joins:
             return []
         seat.voice = voice
-        return [self._updated(seat), VoiceChanged(seat.participant_id, voice)]
+        return [self._updated(seat), VoiceChanged(seat.participant_id, voice, joins)]
 
     def _standing(self, seat: Seat) -> Standing:
         return Standing(participant_id=seat.participant_id, role=seat.role, is_owner=seat.participant_id == self.owner)

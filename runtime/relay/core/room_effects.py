@@ -46,8 +46,11 @@ class Acted:
 
 @dataclass(frozen=True)
 class VoiceChanged:
+    """``joins``: the page asks for a (new) connection."""
+
     participant_id: str
     voice: VoiceState
+    joins: bool = False
 
 
 Effect = Tell | TellAll | Dismiss | RolesChanged | Acted | VoiceChanged

@@ -26,6 +26,7 @@ from .interface import (
 from .legs import PlayerLeg, StreamerLeg, limits_of
 from .peer import Peer
 from .udp import UdpPort
+from .voice import VoiceEvents, VoiceHub
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
@@ -131,6 +132,10 @@ class MediaHub:
             raise MediaNotReadyError("there is no offer to the streamer that waits for an answer")
         leg.accept(_parse(sdp))
         self._resume_players()
+
+    def open_voice(self, events: VoiceEvents) -> VoiceHub:
+        """The participants' voice call on the same port. Raises MediaError before ``start``; close it before this."""
+        return VoiceHub(self._port, self._own_certificate(), self._sender, self._settings, events)
 
     def streamer_gone(self) -> None:
         """The streamer's signalling says it left: close its transport, keep the players waiting for its return."""

@@ -30,6 +30,7 @@ from .ports import MediaPlane, Peer
 from .stage import Stage
 from .statistics import room_stats
 from .status import StatusBoard
+from .voice import VoiceDesk
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Session:
         )
         self.gate = Gate(config, self.room.seats, clock)
         self.stage = Stage(config, clock, media, self, self.work)
+        self.voice = VoiceDesk(self)
         self.board = StatusBoard()
         self.ended = asyncio.Event()
         self._rooms: dict[str, RoomPeer] = {}
@@ -181,6 +183,7 @@ class Session:
         older = self._rooms.pop(claims.participant_id, None)
         if older is not None:
             older.shut(CloseCode.SUPERSEDED, "You have opened this session elsewhere.")
+            self.voice_lost(claims.participant_id)  # the call belonged to that page
         peer.participant_id = claims.participant_id
         self._had_participant = True
         self.apply_room(self.room.enter(claims, Door.ROOM, resume=new_secret(), now_ms=self.clock.now_ms(), name=name))
@@ -199,6 +202,9 @@ class Session:
     def room_message(self, peer: RoomPeer, message: wire.FromClient) -> None:
         """Raise ``ServiceError`` for the sender."""
         if self._rooms.get(peer.participant_id) is not peer:
+            return
+        if isinstance(message, wire.VoiceAnswer):
+            self.voice.answered(peer.participant_id, message)
             return
         self.apply_room(
             self.room.handle(peer.participant_id, message, now=self.clock.monotonic(), now_ms=self.clock.now_ms())
@@ -239,14 +245,20 @@ class Session:
             if participant_id != but:
                 peer.send(body)
 
+    def tell(self, participant_id: str, message: wire.ToClient) -> None:
+        if (peer := self._rooms.get(participant_id)) is not None:
+            peer.send(wire.to_json_object(message))
+
+    def voice_lost(self, participant_id: str) -> None:
+        self.apply_room(self.room.voice_lost(participant_id))
+
     def apply_room(self, effects: list[room_effects.Effect]) -> None:
         for effect in effects:
             match effect:
                 case room_effects.TellAll(message, but):
                     self.tell_all(message, but)
                 case room_effects.Tell(participant_id, message):
-                    if (peer := self._rooms.get(participant_id)) is not None:
-                        peer.send(wire.to_json_object(message))
+                    self.tell(participant_id, message)
                 case room_effects.RolesChanged():
                     self.stage.set_roles(self.room.owner, self.room.desk.holder)
                 case room_effects.Acted(participant_id):
@@ -254,7 +266,7 @@ class Session:
                 case room_effects.Dismiss(participant_id, code, text):
                     self._dismiss(participant_id, code, text)
                 case room_effects.VoiceChanged():
-                    pass
+                    self.voice.changed(effect)
 
     def _dismiss(self, participant_id: str, code: CloseCode, text: str) -> None:
         peer = self._rooms.pop(participant_id, None)
