@@ -25,6 +25,8 @@ from runtime.chassis.signing import RequestVerifier
 from runtime.chassis.tokens import TokenSigner
 from runtime.protocol.control import StartSession
 
+from .accounts import Accounts
+from .audit import Audit
 from .capacity import Capacity
 from .catalogue import Catalogue
 from .config import CoordinatorConfig
@@ -94,10 +96,11 @@ class Coordinator:
         )
         capacity = Capacity(store, fleet, clock, config.sessions.placement)
         lifecycle = Lifecycle(store, fleet, capacity, hosts, clock, config.sessions, self._start_request)
-        identity = Identity(config, clock)
+        accounts = Accounts(store, config.access, clock)
+        identity = Identity(config, accounts, clock)
         queueing = Queueing(fleet, lifecycle, hub, clock, config.sessions)
         limits = config.rate_limits
-        self._sync = Sync(store, fleet, clock)
+        self._sync = Sync(store, fleet, accounts, clock)
         self._timers = Timers(store, [Reaper(store, fleet, lifecycle, clock, config.sessions).sweep, queueing.round])
         return Service(
             config=config,
@@ -109,6 +112,8 @@ class Coordinator:
             reports=Reports(store, fleet, lifecycle, clock, config.sessions),
             queueing=queueing,
             catalogue=Catalogue(fleet, queueing, clock, config.sessions),
+            accounts=accounts,
+            audit=Audit(store, clock),
             identity=identity,
             document=document(),
             hosts=hosts,
@@ -118,6 +123,7 @@ class Coordinator:
             static=_STATIC,
             requests_limit=RateLimit(clock, per_minute=limits.requests_per_minute, burst=limits.requests_burst),
             creates_limit=RateLimit(clock, per_minute=limits.creates_per_minute, burst=limits.creates_burst),
+            sign_ins_limit=RateLimit(clock, per_minute=limits.sign_ins_per_minute, burst=limits.sign_ins_burst),
             check_responses=check_responses,
         )
 

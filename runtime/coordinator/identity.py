@@ -13,8 +13,9 @@ from runtime.chassis.clock import Clock
 from runtime.chassis.entropy import new_event_id
 from runtime.protocol.errors import ServiceError
 
+from .accounts import Accounts
 from .config import Access, CoordinatorConfig
-from .domain.access import ANONYMOUS, KEY, OIDC, USER, Principal
+from .domain.access import ANONYMOUS, OIDC, USER, Principal
 
 _ISSUER = "pixelstream-viewer"
 
@@ -32,7 +33,8 @@ class Visitor:
 class Identity:
     """Makes and reads credentials. Signed cookies carry who signed in; rights are looked up at each request."""
 
-    def __init__(self, config: CoordinatorConfig, clock: Clock) -> None:
+    def __init__(self, config: CoordinatorConfig, accounts: Accounts, clock: Clock) -> None:
+        self._accounts = accounts
         self._access: Access = config.access
         self._secret = config.cookie_secret
         self._clock = clock
@@ -90,7 +92,7 @@ class Identity:
         if kind == ANONYMOUS:
             principal = Principal(id=subject, kind=kind, entitled=self._access.mode == "open")
         elif kind == USER:
-            found = self._user(subject.partition(":")[2])
+            found = self._accounts.principal(subject.partition(":")[2], issued * 1000)
             if found is None:
                 return None
             principal = found
@@ -106,18 +108,6 @@ class Identity:
         else:
             return None
         return Visitor(principal, self._csrf(subject, issued), issued, cookie)
-
-    def _user(self, name: str) -> Principal | None:
-        user = self._access.users.get(name)
-        if user is None:
-            return None
-        return Principal(
-            id=f"{USER}:{name}",
-            kind=USER,
-            name=user.display_name or name,
-            groups=frozenset(user.groups),
-            admin=user.admin,
-        )
 
     # --- CSRF ---
 
@@ -138,20 +128,10 @@ class Identity:
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer" or not key:
             raise ServiceError("unauthenticated", "The Authorization header is not of the form 'Bearer <API key>'.")
-        digest = hashlib.sha256(key.strip().encode()).hexdigest()
-        for name, configured in self._access.api_keys.items():
-            if hmac.compare_digest(configured.sha256, digest):
-                scopes = frozenset(configured.scopes)
-                principal = Principal(
-                    id=f"{KEY}:{name}",
-                    kind=KEY,
-                    name=name,
-                    groups=frozenset(configured.groups),
-                    admin="admin" in scopes,
-                    scopes=scopes,
-                )
-                return Visitor(principal, "", 0, None)
-        raise ServiceError("unauthenticated", "This API key is not known.")
+        principal = self._accounts.by_key(key.strip())
+        if principal is None:
+            raise ServiceError("unauthenticated", "This API key is not known, or no longer holds.")
+        return Visitor(principal, "", 0, None)
 
     # --- participants ---
 

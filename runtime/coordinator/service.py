@@ -12,6 +12,8 @@ from tornado.httputil import HTTPServerRequest
 from runtime.chassis.clock import Clock
 from runtime.chassis.signing import RequestVerifier
 
+from .accounts import Accounts
+from .audit import Audit
 from .catalogue import Catalogue
 from .config import CoordinatorConfig
 from .fleet import Fleet
@@ -40,6 +42,8 @@ class Service:
     reports: Reports
     queueing: Queueing
     catalogue: Catalogue
+    accounts: Accounts
+    audit: Audit
     identity: Identity
     document: Document
     hosts: HostClient
@@ -49,6 +53,7 @@ class Service:
     static: Path
     requests_limit: RateLimit
     creates_limit: RateLimit
+    sign_ins_limit: RateLimit
     streams: dict[str, int] = field(default_factory=dict)  # address -> open event streams
     in_flight: int = 0  # requests being answered, apart from event streams
     # Tests turn this on: every answer is then checked against the OpenAPI document.

@@ -6,6 +6,7 @@ import logging
 
 from runtime.chassis.clock import Clock
 
+from .accounts import Accounts
 from .fleet import Fleet
 from .store.errors import StoreUnavailableError
 from .store.store import Store
@@ -20,8 +21,8 @@ _EVERYTHING_SECONDS = 60.0
 class Sync:
     """``poll`` is called every ``CHANGES_SECONDS``."""
 
-    def __init__(self, store: Store, fleet: Fleet, clock: Clock) -> None:
-        self._store, self._fleet, self._clock = store, fleet, clock
+    def __init__(self, store: Store, fleet: Fleet, accounts: Accounts, clock: Clock) -> None:
+        self._store, self._fleet, self._accounts, self._clock = store, fleet, accounts, clock
         self._since_ms = 0
         self._everything_at: float | None = None
         self._failing = False
@@ -42,6 +43,7 @@ class Sync:
             self._fleet.drop_host(name)
         for session in sessions:
             self._fleet.put_session(session)
+        await self._load_accounts()
         await self._check_missing({session.id for session in sessions}, started_ms)
         self._fleet.forget_ended()
         self._since_ms = started_ms - _OVERLAP_MS
@@ -72,7 +74,19 @@ class Sync:
             self._fleet.put_host(host)
         for session in await self._store.sessions.changed_by_others(self._since_ms):
             self._fleet.put_session(session)
+        for user in await self._store.users.changed_by_others(self._since_ms):
+            self._accounts.put_user(user)
+        for key in await self._store.api_keys.changed_by_others(self._since_ms):
+            self._accounts.put_key(key)
         self._since_ms = started_ms - _OVERLAP_MS
+
+    async def _load_accounts(self) -> None:
+        users, keys = await self._store.users.find(), await self._store.api_keys.find()
+        self._accounts.keep_only({user.name for user in users}, {key.id for key in keys})
+        for user in users:
+            self._accounts.put_user(user)
+        for key in keys:
+            self._accounts.put_key(key)
 
     async def _check_missing(self, live: set[str], started_ms: int) -> None:
         """Sessions that are live in the view and were not in the database's list."""

@@ -22,6 +22,7 @@ ERRORS: dict[str, ErrorKind] = {
         400, "The body is not valid JSON.", "Send one JSON object, UTF-8, Content-Type application/json."
     ),
     "unauthenticated": ErrorKind(401, "You are not signed in.", "Sign in and try again."),
+    "sign_in_failed": ErrorKind(401, "Name or password is wrong.", "Check both, and the keyboard's language."),
     "csrf_failed": ErrorKind(
         403, "The request carries no valid CSRF token.", "Reload the page; send X-CSRF-Token from /api/v1/me."
     ),
@@ -41,6 +42,9 @@ ERRORS: dict[str, ErrorKind] = {
     "session_ended": ErrorKind(410, "This session has ended.", "Start a new one."),
     "invite_expired": ErrorKind(410, "This invitation has expired.", "Ask for a new link."),
     "invite_revoked": ErrorKind(410, "This invitation was withdrawn.", "Ask for a new link."),
+    "precondition_failed": ErrorKind(
+        412, "It has been changed since you read it.", "Read it again and repeat the change on that."
+    ),
     "too_large": ErrorKind(413, "The request is too large.", "Send less."),
     "rate_limited": ErrorKind(429, "Too many requests.", "Wait for the time in Retry-After."),
     "session_not_ready": ErrorKind(409, "The session is still starting.", "Wait for state ready, then join."),

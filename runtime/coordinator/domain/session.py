@@ -124,7 +124,9 @@ def apply_report(session: Session, report: SessionReport, now_ms: int, *, host: 
         detail=report.detail or session.detail,
     )
     if report.state in (_S.ENDED, _S.FAILED):
-        reason = report.reason or session.reason or EndReason.APP_EXITED
+        # Whoever ordered the end ended it, even if the title crashed before the order arrived.
+        ordered = session.reason if session.state is _S.STOPPING else None
+        reason = ordered or report.reason or session.reason or EndReason.APP_EXITED
         return finish(changed, reason, report.detail, now_ms)
     changed = _advance(changed, report.state, now_ms)
     if changed.state is _S.STOPPING and changed.reason is None:

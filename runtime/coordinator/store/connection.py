@@ -26,6 +26,8 @@ from .errors import DuplicateError, StoreError, StoreUnavailableError
 
 T = TypeVar("T")
 Document = dict[str, Any]
+# Compare-and-set of one document, see swap.py: (collection, key, version, changes, whole document).
+Swap = Callable[[str, str, int, Document, Document], Awaitable[Document | None]]
 logger = logging.getLogger(__name__)
 # Server codes that mean "not now" although the server answered: stepdown, shutdown, no write concern yet.
 _TRANSIENT_CODES = frozenset({6, 7, 89, 91, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
@@ -42,6 +44,8 @@ class Connection:
         self.clock = clock
         self._deadline_seconds = deadline_seconds
         self._client: AsyncMongoClient[Document] | None = None
+        # How records are changed; chosen by the engine when the store opens.
+        self.swap: Swap = _no_swap
         self._operations = itertools.count(1)
         # Monotonic time of the last answer and of the last failure, for readiness.
         self.last_answer: float | None = None
@@ -134,6 +138,10 @@ class Connection:
             return 0
         # The driver returns aware datetimes here; engines that answer naive ones mean UTC.
         return (before + after) // 2 - int(server.timestamp() * 1000)
+
+
+async def _no_swap(collection: str, key: str, version: int, changes: Document, whole: Document) -> Document | None:
+    raise StoreError("the store is not open")
 
 
 def _is_transient(error: Exception) -> bool:

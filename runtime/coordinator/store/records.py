@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
-from pymongo import ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 
 from .connection import Connection, Document
 from .errors import ConflictError, DuplicateError
 
 _ATTEMPTS = 20
+_PAUSE_SECONDS = 0.002  # times the number of attempts
 # Fields of a document that belong to the store, not to the record.
 _OWN = frozenset({"_id", "writer", "op", "changed_ms", "version"})
 
@@ -95,20 +96,12 @@ class Records(Generic[R]):
     async def save(self, old: R, new: R) -> R | None:
         """Replace ``old`` by ``new`` if nobody changed it meanwhile; None when somebody did."""
         before, after = self.to_document(old), self.to_document(new)
-        stamp = self._connection.stamp()
+        stamp = {**self._connection.stamp(), "version": old.version + 1}
         changes = {name: value for name, value in after.items() if name not in _OWN and before.get(name) != value}
-        update = {"$set": {**changes, **stamp, "version": old.version + 1}}
-        condition = {"_id": before["_id"], "version": old.version}
-
-        async def attempt() -> Document | None:
-            return await self._collection.find_one_and_update(condition, update, return_document=ReturnDocument.AFTER)
-
-        found = await self._connection.run(attempt)
-        if found is None:
-            found = await self._raw(before["_id"])
-            if found is None or found.get("op") != stamp["op"]:
-                return None
-        return self.from_document(found)
+        found = await self._connection.swap(
+            self._name, before["_id"], old.version, {**changes, **stamp}, {**after, **stamp}
+        )
+        return None if found is None else self.from_document(found)
 
     async def change(
         self, key: str, decide: Callable[[R], R | None], *, known: R | None = None
@@ -120,7 +113,9 @@ class Records(Generic[R]):
         """
         current = known
         fresh = current is None
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            if attempt > 1:
+                await asyncio.sleep(attempt * _PAUSE_SECONDS)
             if current is None:
                 current, fresh = await self.get(key), True
                 if current is None:

@@ -32,6 +32,11 @@ INDEXES = (
     Index(collection="session", keys=(("live", 1),)),
     Index(collection="session", keys=(("owner_id", 1), ("created_ms", 1))),
     Index(collection="session", keys=(("created_ms", 1),)),
+    Index(collection="user", keys=(("changed_ms", 1),)),
+    Index(collection="api_key", keys=(("changed_ms", 1),)),
+    Index(collection="idempotency", keys=(("created_ms", 1),)),
+    Index(collection="slot", keys=(("slot", 1),), unique=True),
+    Index(collection="version_claim", keys=(("target", 1),), unique=True),
     Index(collection="slot", keys=(("host", 1),)),
     Index(collection="slot", keys=(("session", 1),)),
 )

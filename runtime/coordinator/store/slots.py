@@ -1,8 +1,8 @@
 """Capacity: one document per taken slot.
 
-The document's ``_id`` is ``{host}:{slot}``. Taking a slot is inserting it, and every engine refuses a second
-document with the same ``_id``; giving it back deletes it on the condition that the session still holds it, so that it
-is freed once.
+Taking a slot is inserting a document whose ``slot`` (``{host}:{number}``) is unique, which every engine refuses to have
+twice. Its ``_id`` also names the session, and giving back deletes exactly that ``_id``: however late or often it is
+done, it never hits the claim of the slot's next holder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class Slots:
     async def claim(self, host: str, number: int, session: str) -> bool:
         """Take a slot for ``session``; False when somebody else has it. Taking one's own slot again is True."""
         document = {
-            "_id": _key(host, number),
+            "_id": _key(host, number, session),
+            "slot": f"{host}:{number}",
             "host": host,
             "number": number,
             "session": session,
@@ -40,13 +41,13 @@ class Slots:
             found = await self._connection.run(
                 lambda: self._connection.collection(COLLECTION).find_one({"_id": document["_id"]})
             )
-            return found is not None and found["session"] == session
+            return found is not None
         return True
 
     async def free(self, host: str, number: int, session: str) -> bool:
         """Give a slot back; True when this call did it."""
-        condition = {"_id": _key(host, number), "session": session}
-        result = await self._connection.run(lambda: self._connection.collection(COLLECTION).delete_one(condition))
+        claim = {"_id": _key(host, number, session)}
+        result = await self._connection.run(lambda: self._connection.collection(COLLECTION).delete_one(claim))
         return result.deleted_count == 1
 
     async def taken(self, hosts: Iterable[str] | None = None) -> list[Slot]:
@@ -62,5 +63,5 @@ class Slots:
         ]
 
 
-def _key(host: str, number: int) -> str:
-    return f"{host}:{number}"
+def _key(host: str, number: int, session: str) -> str:
+    return f"{host}:{number}:{session}"

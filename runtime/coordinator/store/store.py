@@ -7,11 +7,12 @@ import base64
 import contextlib
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from runtime.chassis.clock import Clock
+from runtime.coordinator.domain.accounts import ApiKey, AuditEntry, IdempotencyClaim, User
 from runtime.coordinator.domain.model import Heartbeat, Host, Session, Title
 
 from .connection import Connection, Document
@@ -20,6 +21,7 @@ from .locks import Locks
 from .records import Records
 from .schema import ensure_indexes, migrate
 from .slots import Slots
+from .swap import ClaimedSwap, choose_swap
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,10 @@ class Store:
         self.titles: Records[Title] = Records(self.connection, "title", Title, key="name")
         self.hosts: Records[Host] = Records(self.connection, "session_server", Host, key="name", keyed=("title",))
         self.sessions: Records[Session] = Records(self.connection, "session", Session, extra=_session_fields)
+        self.users: Records[User] = Records(self.connection, "user", User, key="name")
+        self.api_keys: Records[ApiKey] = Records(self.connection, "api_key", ApiKey)
+        self.audit: Records[AuditEntry] = Records(self.connection, "audit", AuditEntry)
+        self.claims: Records[IdempotencyClaim] = Records(self.connection, "idempotency", IdempotencyClaim)
         self.slots = Slots(self.connection)
         self.locks = Locks(self.connection)
 
@@ -50,6 +56,7 @@ class Store:
         deadline = self.connection.clock.monotonic() + patience_seconds
         while True:
             try:
+                self.connection.swap = await choose_swap(self.connection)
                 await ensure_indexes(self.connection)
                 await migrate(self.connection)
                 return
@@ -71,6 +78,10 @@ class Store:
 
         Not by version: heartbeats never argue with the registry or an administrator, who change other fields.
         """
+        if isinstance(self.connection.swap, ClaimedSwap):
+            # There, even a write to other fields of the document would undo a change made at the same time.
+            found, _ = await self.hosts.change(host, lambda old: replace(old, heartbeat=heartbeat))
+            return found is not None
         stamp = self.connection.stamp()
         update = {"$set": {"heartbeat": msgspec.to_builtins(heartbeat), **stamp}}
         result = await self.connection.run(

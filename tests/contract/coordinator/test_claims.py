@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +12,9 @@ from runtime.coordinator.store.connection import Connection
 from runtime.coordinator.store.errors import SchemaError
 from runtime.coordinator.store.schema import INDEXES, ensure_indexes, migrate
 from runtime.coordinator.store.store import Store
+from runtime.coordinator.store.swap import ClaimedSwap
+
+from .test_records import SESSION
 
 
 async def test_a_slot_is_taken_by_one_and_freed_once(stores: tuple[Store, Store]) -> None:
@@ -102,3 +106,37 @@ async def test_the_clock_of_the_database_is_compared(stores: tuple[Store, Store]
     first = await stores[0].connection.server_time_skew_ms()
     clock.advance(100)
     assert abs(await stores[0].connection.server_time_skew_ms() - first - 100_000) < 5_000
+
+
+async def test_a_claim_whose_writer_died_is_released_after_a_while(store: Store, clock: ManualClock) -> None:
+    """The way of engines without an atomic update; it must work on all of them."""
+    store.connection.swap = ClaimedSwap(store.connection)
+    session = await store.sessions.insert(SESSION)
+    await store.connection.collection("version_claim").insert_one(
+        {"_id": "dead:1", "target": f"session/{SESSION.id}/2", "at_ms": clock.now_ms()}
+    )
+    changed = replace(session, participants=7)
+    assert await store.sessions.save(session, changed) is None
+    clock.advance(6)
+    assert await store.sessions.save(session, changed) is None  # finds and releases it
+    saved = await store.sessions.save(session, changed)
+    assert saved is not None
+    assert (saved.participants, saved.version) == (7, 2)
+    # A version that was written long ago cannot be written again, even when its claim was purged.
+    await store.connection.collection("version_claim").delete_many({})
+    assert await store.sessions.save(session, replace(session, participants=1)) is None
+    assert await store.sessions.get(SESSION.id) == saved
+
+
+async def test_claimed_changes_by_many_writers_are_all_applied_once(stores: tuple[Store, Store]) -> None:
+    for store in stores:
+        store.connection.swap = ClaimedSwap(store.connection)
+    await stores[0].sessions.insert(SESSION)
+
+    async def add(store: Store) -> None:
+        await store.sessions.change(SESSION.id, lambda s: replace(s, participants=s.participants + 1))
+
+    await asyncio.gather(*(add(store) for store in stores * 4))
+    found = await stores[0].sessions.get(SESSION.id)
+    assert found is not None
+    assert (found.participants, found.version) == (8, 9)
