@@ -51,6 +51,8 @@ class DemoOptions:
     coordinator: Mapping[str, Any] = field(default_factory=dict)
     session_server: Mapping[str, Any] = field(default_factory=dict)
     registry: Callable[[dict[str, Any]], None] = lambda content: None
+    # "database" and "control" (the session server's), for tests that put something in between; else free ones.
+    ports: Mapping[str, int] = field(default_factory=dict)
     say: Callable[[str], None] = lambda text: None
 
 
@@ -168,6 +170,7 @@ class DemoStack:
             "database": free_port("127.0.0.1"),
             "control": free_port("127.0.0.1"),
             "sessions": _free_block(options.address, _SESSION_PORTS),
+            **options.ports,
         }
         self.url = f"http://{options.address}:{self._ports['coordinator']}"
         self._write("coordinator.json", self._coordinator_config())

@@ -16,6 +16,7 @@ parser.add_argument("--url", default=os.environ.get("PIXELSTREAM_STREAMER_URL"))
 parser.add_argument("--exit-after", type=float)
 parser.add_argument("--exit-code", type=int, default=0)
 parser.add_argument("--never-connect", action="store_true")
+parser.add_argument("--connect-when", metavar="FILE", help="connect only once this file exists")
 parser.add_argument("--no-frame", action="store_true")
 parser.add_argument("--leave-after", type=float, help="close the connection and stay away")
 parser.add_argument("--ignore-signals", action="store_true")
@@ -26,12 +27,16 @@ options = parser.parse_args()
 
 
 async def stream() -> None:
+    while options.connect_when and not os.path.exists(options.connect_when):
+        await asyncio.sleep(0.05)
     while True:
         try:
             connection = await websocket_connect(options.url)
         except OSError:
             await asyncio.sleep(0.1)
             continue
+        # As if the network between title and relay had failed for a moment.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, connection.close)
         try:
             if not options.no_frame:
                 await connection.write_message("frame")
