@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import http.server
-import shutil
-import subprocess
-import threading
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,38 +11,15 @@ from playwright.sync_api import Browser
 from runtime.demo.stack import DemoOptions
 
 from .stage import Stage
+from .stock_page import open_stock_page, served_stock_page
 from .viewer import Viewer
-
-HERE = Path(__file__).resolve().parent / "stock"
-BUILD = HERE.parents[2] / ".build" / "stock"
 
 
 @pytest.fixture(scope="module")
 def stock_page() -> Iterator[str]:
     """Address of the page, served from a foreign origin as an integrator would."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("no npm is installed")
-    sources = [HERE / name for name in ("package-lock.json", "player.js", "index.html", "vite.config.js")]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    stamp = BUILD / ".stamp"
-    if not stamp.is_file() or stamp.read_text() != digest:
-        for step in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
-            done = subprocess.run([npm, *step], cwd=HERE, capture_output=True, text=True, timeout=300)
-            assert done.returncode == 0, done.stdout + done.stderr
-        stamp.write_text(digest)
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Nothing: requests carry join tokens."""
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(BUILD)))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join(5)
+    with served_stock_page() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -74,19 +44,11 @@ def watched(stage: Stage, browser: Browser) -> Iterator[tuple[Viewer, str]]:
     owner.close()
 
 
-def _open_stock(stage: Stage, browser: Browser, owner: Viewer, session_id: str, page_url: str) -> Viewer:
-    ticket = owner.api_post(f"/api/v1/sessions/{session_id}/join", {"name": "Stock"})
-    ss = urllib.parse.quote(f"{ticket['player_url']}?token={ticket['token']}", safe="")
-    stock = Viewer(browser, stage.url, "stock", video="video")
-    stock.page.goto(f"{page_url}?ss={ss}&AutoConnect=true&AutoPlayVideo=true&StartVideoMuted=true&HoveringMouse=true")
-    return stock
-
-
 def test_the_stock_page_plays_and_controls(
-    stage: Stage, browser: Browser, watched: tuple[Viewer, str], stock_page: str, screens: Path
+    browser: Browser, watched: tuple[Viewer, str], stock_page: str, screens: Path
 ) -> None:
     owner, session_id = watched
-    stock = _open_stock(stage, browser, owner, session_id, stock_page)
+    stock = open_stock_page(browser, stock_page, owner, session_id)
     try:
         first = stock.wait_for_picture(30)
         stock.eventually("advancing frames", stock.marker, lambda r: bool(r) and r["frame"] > first["frame"] + 30)

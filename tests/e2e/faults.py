@@ -1,0 +1,57 @@
+"""What the fault tests have in common: a small picture, liveness in windows, and figures for people to read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .viewer import ScenarioError, Viewer
+
+TITLE = "small"
+WINDOW_SECONDS = 3.0
+_VIDEO = ("framesDecoded", "freezeCount", "totalFreezesDuration", "packetsLost", "nackCount", "pliCount")
+_AUDIO = ("packetsReceived", "packetsLost", "totalAudioEnergy", "concealedSamples")
+
+
+def small_title(content: dict[str, Any], executable: str = "pixelstream-streamer") -> None:
+    """Put a title into a registry file whose picture costs little, so that several browsers fit on two cores."""
+    (host,) = content["session_servers"]
+    host["titles"][TITLE] = {"executable": executable, "build": "sample"}
+    launch = {"arguments": ["--codec", "h264", "--size", "640x360", "--fps", "30"], "width": 640, "height": 360}
+    content["titles"].append({"name": TITLE, "launch": launch, "limits": {"streamer_grace_seconds": 60}})
+
+
+def watch(people: list[Viewer], windows: int = 3) -> dict[str, dict[str, float]]:
+    """Look on for ``windows`` times three seconds; raise :class:`ScenarioError` if a picture stood still in one.
+
+    Answers what the browsers counted meanwhile, by person.
+    """
+    before = {person.name: person.inbound() for person in people}
+    for window in range(1, windows + 1):
+        shown = [person.frames_decoded() for person in people]
+        people[0].page.wait_for_timeout(WINDOW_SECONDS * 1000)
+        for person, frames in zip(people, shown, strict=True):
+            if person.frames_decoded() <= frames:
+                raise ScenarioError(f"{person.name}: no new frame in window {window} of {WINDOW_SECONDS:g} s")
+    return {person.name: _difference(before[person.name], person.inbound()) for person in people}
+
+
+def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for kind, names in (("video", _VIDEO), ("audio", _AUDIO)):
+        old, new = before[kind] or {}, after[kind] or {}
+        figures |= {f"{kind}_{name}": round(new.get(name, 0) - old.get(name, 0), 4) for name in names}
+    seconds = (after["video"]["timestamp"] - before["video"]["timestamp"]) / 1000
+    figures["seconds"] = round(seconds, 2)
+    figures["fps"] = round(figures["video_framesDecoded"] / seconds, 2)
+    figures["video_bps"] = round(8 * (after["video"]["bytesReceived"] - before["video"]["bytesReceived"]) / seconds)
+    return figures
+
+
+def record(root: Path, name: str, figures: dict[str, Any]) -> None:
+    """Merge ``figures`` into ``.build/faults.json`` under ``name``: nothing is judged by them."""
+    path = root / ".build" / "faults.json"
+    path.parent.mkdir(exist_ok=True)
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**known, name: figures}, indent=2, sort_keys=True) + "\n")
