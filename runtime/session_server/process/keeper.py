@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from . import linux
 from .names import CHILD_FILE, EXIT_FILE, LEFTOVER_SECONDS, MARK_VARIABLE, OUTPUT_FILE
+from .rotated_log import RotatedLog
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -33,43 +34,6 @@ def write_json(path: str, value: dict[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-
-
-class RotatedLog:
-    """Appends to ``path``; past ``file_bytes`` moves it to ``path.1`` and so on, keeping ``files`` in all."""
-
-    def __init__(self, path: str, file_bytes: int, files: int) -> None:
-        self._path, self._file_bytes, self._files = path, file_bytes, files
-        self._file = -1
-        self._size = 0
-
-    def write(self, data: bytes) -> None:
-        """A full disk loses output rather than blocking the program."""
-        try:
-            if self._file < 0:
-                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-                self._size = os.fstat(self._file).st_size
-            os.write(self._file, data)
-            self._size += len(data)
-            if self._size >= self._file_bytes:
-                self._rotate()
-        except OSError:
-            self._close()
-
-    def _rotate(self) -> None:
-        self._close()
-        for number in range(self._files - 1, 0, -1):
-            older = f"{self._path}.{number}"
-            newer = f"{self._path}.{number - 1}" if number > 1 else self._path
-            if os.path.exists(newer):
-                os.replace(newer, older)
-        if self._files == 1:
-            os.truncate(self._path, 0)
-
-    def _close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
 
 
 def spawn(spec: dict[str, Any], output: int) -> int:

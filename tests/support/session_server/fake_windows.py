@@ -1,7 +1,8 @@
 """A Windows machine in memory: processes, jobs, events, windows and consoles as ``windows_kernel.Kernel`` has them.
 
-Programs are scripts of this test machine: what they do with Ctrl-Break and WM_CLOSE is decided by the test. Rules that matter are
-kept: a job ends its processes with its last handle, a name lives as long as a handle, numbers are used again.
+Programs are scripts of this test machine: what they do with Ctrl-Break and WM_CLOSE is decided by the test. Rules
+that matter are kept: a job ends its processes with its last handle, a name lives as long as a handle, numbers are
+used again.
 """
 
 from __future__ import annotations
@@ -131,7 +132,9 @@ class KeeperKilled(BaseException):
 
 
 class FakeKernel:
-    """See ``windows_kernel.Kernel``. ``owner`` is the pid of the keeper whose view this is; 0 for the session server's."""
+    """See ``windows_kernel.Kernel``. ``owner`` is the pid of the keeper whose view this is; 0 for the session
+    server's.
+    """
 
     def __init__(self, machine: FakeWindows, owner: int = 0) -> None:
         self.machine = machine
