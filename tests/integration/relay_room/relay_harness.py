@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import VideoStreamTrack
@@ -66,7 +66,7 @@ class Socket:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def open(cls, url: str, **headers: str) -> Socket:
+    async def open(cls, url: str, **headers: str) -> Self:
         request = HTTPRequest(url, headers=headers, request_timeout=DEADLINE_SECONDS)
         return cls(await websocket_connect(request))
 
@@ -259,6 +259,9 @@ class Player(Socket):
         await asyncio.gather(*self._drains, return_exceptions=True)
 
 
+S = TypeVar("S", bound=Streamer)
+
+
 @dataclass
 class RelayProcess:
     """One running relay."""
@@ -281,16 +284,17 @@ class RelayProcess:
     def private(self) -> str:
         return f"127.0.0.1:{self.ready['private_port']}"
 
-    async def streamer(self, kind: type[Streamer] = Streamer) -> Streamer:
+    async def streamer(self) -> Streamer:
+        return await self.streamer_of(Streamer)
+
+    async def streamer_of(self, kind: type[S]) -> S:
         found = await kind.open(f"ws://{self.private}/streamer/{STREAMER_SECRET}")
         self.open_sockets.append(found)
-        assert isinstance(found, kind)
         return found
 
     async def player(self, participant: str, role: Role = Role.WATCHER, kind: type[Player] = Player) -> Player:
         found = await kind.open(f"ws://{self.public}/player?token={self.token(participant, role)}")
         self.open_sockets.append(found)
-        assert isinstance(found, kind)
         return found
 
     async def raw_room(self, **headers: str) -> Socket:

@@ -155,7 +155,7 @@ async def test_a_streamer_that_never_names_itself_is_offered_to_as_unreal_4_27(t
 
     async with running_relay(tmp_path, limits={"legacy_streamer_seconds": 0.3}) as relay:
         stream = await relay.player("anna", Role.OWNER)
-        streamer = await relay.streamer(Legacy)
+        streamer = await relay.streamer_of(Legacy)
         assert (await streamer.hear("offer"))["playerId"] == 1
         await stream.streaming()
         stream.send(up("KeyDown", 65, 0))
@@ -170,7 +170,7 @@ async def test_a_multiplexing_streamer_tells_players_apart(tmp_path: Path) -> No
             """It greets each player instead."""
 
     async with running_relay(tmp_path) as relay:
-        streamer = await relay.streamer(Multiplexing)
+        streamer = await relay.streamer_of(Multiplexing)
         owner, ben = await relay.player("anna", Role.OWNER), await relay.player("ben")
         await owner.streaming()
         await ben.streaming()
@@ -275,3 +275,35 @@ async def test_ice_servers_reach_the_page_as_lists(tmp_path: Path) -> None:
         assert (await stream.hear("config"))["peerConnectionOptions"] == {"iceServers": servers}
         assert json.dumps(servers[0])  # the credential is for the page alone:
         assert "1:anna" not in relay.log()
+
+
+async def test_pixel_streaming_1_gets_a_channel_pair_for_each_player(tmp_path: Path) -> None:
+    class PerPlayer(Streamer):
+        def __init__(self, connection: Any) -> None:
+            super().__init__(connection)
+            self.pairs: dict[str, Any] = {}
+            self.by_player: dict[str, list[bytes]] = {}
+
+        async def on_message(self, body: dict[str, Any]) -> None:
+            await super().on_message(body)
+            if body["type"] == "streamerDataChannels":
+                assert self.peer is not None
+                got = self.by_player[body["playerId"]] = []
+                receiving = self.peer.createDataChannel("receive", negotiated=True, id=body["recvStreamId"])
+                receiving.on("message", got.append)
+                sending = self.peer.createDataChannel("send", negotiated=True, id=body["sendStreamId"])
+                self.pairs[body["playerId"]] = sending
+
+    async with running_relay(tmp_path, streamer_as_sfu=True) as relay:
+        streamer = await relay.streamer_of(PerPlayer)
+        assert (await streamer.hear("playerConnected"))["sfu"] is True
+        owner, ben = await relay.player("anna", Role.OWNER), await relay.player("ben")
+        await owner.streaming()
+        await ben.streaming()
+        await until(lambda: set(streamer.pairs) == {"1", "2"}, "both pairs")
+        owner.send(up("KeyDown", 65, 0))
+        await until(lambda: up("KeyDown", 65, 0) in streamer.by_player["1"], "input on the player's own channel")
+        streamer.pairs["2"].send(dc.text_message(1, "for ben"))
+        await until(lambda: dc.text_message(1, "for ben") in ben.got, "an addressed response")
+        assert dc.text_message(1, "for ben") not in owner.got
+        assert streamer.by_player["2"] == []
