@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from runtime.relay.core import rtcp
@@ -19,7 +19,6 @@ from runtime.relay.core.rtp import (
     abs_send_time,
     extension_numbers,
     extension_offset,
-    is_rtcp,
     retransmission,
 )
 
@@ -143,7 +142,6 @@ class Egress:
 
     def __init__(self, peer: Peer, outputs: Sequence[Output], limits: BandwidthLimits) -> None:
         self.peer, self.outputs = peer, list(outputs)
-        self.counters: collections.Counter[str] = peer.port.counters
         self.link = LinkEstimate(limits)
         self.controls = False
         self.keyframe_requests = 0
@@ -153,14 +151,13 @@ class Egress:
         self.round_trip_seconds: float | None = None
         self.bitrate_bps = 0
         self.fps = 0.0
-        self.on_rtp: Callable[[int], None] | None = None
         self._backoff = RepairBackoff()
         self._by_ssrc = {output.ssrc: output for output in outputs}
         self._measured: tuple[float, int, int] = (time.monotonic(), 0, 0)
 
     def start(self, ingest: Ingest | None) -> None:
         """The player is connected."""
-        self.peer.ice.on_media = self._media
+        self.peer.on_rtcp.append(self._feedback)
         if ingest is not None:
             self.follow(ingest, "join")
 
@@ -193,24 +190,6 @@ class Egress:
         self.fps = (count - frames) / seconds
         self._measured = (now, total, count)
         self.link.sent(self.bitrate_bps, seconds)
-
-    def _media(self, size: int) -> None:
-        if not is_rtcp(self.peer.port.rx[1]):
-            if self.on_rtp is not None:
-                self.on_rtp(size)
-            return
-        plain = self.peer.receive_rtcp(bytes(self.peer.port.view[:size]))
-        if plain is None:
-            self.counters["rtcp_unprotect_failed"] += 1
-            return
-        try:
-            packets = rtcp.parse(plain)
-        except rtcp.RtcpError:
-            self.counters["rtcp_malformed"] += 1
-            return
-        now = time.monotonic()
-        for packet in packets:
-            self._feedback(packet, now)
 
     def _feedback(self, packet: rtcp.RtcpPacket, now: float) -> None:
         if isinstance(packet, rtcp.Nack):

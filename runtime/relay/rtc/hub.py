@@ -288,6 +288,7 @@ class MediaHub:
     def _player_connected(self, leg: PlayerLeg) -> None:
         streamer = self._streamer
         usable = streamer is not None and leg.carries(streamer.tracks)
+        leg.peer.take_media()
         if leg.egress is not None:
             leg.egress.controls = leg.player_id in self._controllers
             leg.egress.start(streamer.ingest if streamer is not None and usable else None)

@@ -21,7 +21,6 @@ from runtime.relay.core.rtp import (
     Header,
     abs_send_time,
     extension_offset,
-    is_rtcp,
     payload,
 )
 from runtime.relay.core.transport_cc import Arrivals
@@ -241,7 +240,8 @@ class Ingest:
         self._keys = self.peer.srtp
         self._handle = self._keys.receive_handle
         self._min_bytes = MIN_PACKET_BYTES + self._keys.tag_bytes
-        self.peer.ice.on_media = self._media
+        self.peer.on_rtp = self._rtp
+        self.peer.on_rtcp.append(self._feedback)
         self.peer.ice.on_batch_end = self._batch_end
 
     def stop(self) -> None:
@@ -275,12 +275,9 @@ class Ingest:
         if media:
             self.peer.send_rtcp(rtcp.remb(self.ssrc, target_bps, media))
 
-    def _media(self, size: int) -> None:
-        """One SRTP or SRTCP packet in the port's buffer; runs for every packet that arrives."""
+    def _rtp(self, size: int) -> None:
+        """One SRTP packet in the port's buffer; runs for every packet that arrives."""
         rx = self.port.rx
-        if is_rtcp(rx[1]):
-            self._rtcp(bytes(self.port.view[:size]))
-            return
         header: Header = _unpack_header(rx)
         source = self._by_ssrc.get(header[4]) or self._new_source(header)
         if source is None or size < self._min_bytes or header[1] & 0x7F != source.track.codec.pt:
@@ -321,19 +318,8 @@ class Ingest:
         for source in self.sources:
             source.flush(now)
 
-    def _rtcp(self, data: bytes) -> None:
-        plain = self.peer.receive_rtcp(data)
-        if plain is None:
-            self.counters["rtcp_unprotect_failed"] += 1
-            return
-        try:
-            packets = rtcp.parse(plain)
-        except rtcp.RtcpError:
-            self.counters["rtcp_malformed"] += 1
-            return
-        now = time.monotonic()
-        for packet in packets:
-            if isinstance(packet, rtcp.SenderReport):
-                source = self._by_ssrc.get(packet.ssrc)
-                if source is not None:
-                    source.sender_report(packet, now)
+    def _feedback(self, packet: rtcp.RtcpPacket, now: float) -> None:
+        if isinstance(packet, rtcp.SenderReport):
+            source = self._by_ssrc.get(packet.ssrc)
+            if source is not None:
+                source.sender_report(packet, now)

@@ -116,6 +116,7 @@ class StreamerLeg:
         self.peer.start(remote, client)
 
     def _connected(self) -> None:
+        self.peer.take_media()
         if self.ingest is not None:
             self.ingest.start()
 

@@ -7,7 +7,9 @@ import logging
 import time
 from collections.abc import Callable
 
+from runtime.relay.core import rtcp
 from runtime.relay.core.negotiation import Local
+from runtime.relay.core.rtp import is_rtcp
 from runtime.relay.core.sdp import Description
 
 from .aiortc_adapter import Certificate, Channel, HandshakeError, SecureTransport, SrtpPair
@@ -34,6 +36,8 @@ class Peer:
         self.on_connected: Callable[[], None] = lambda: None
         self.on_closed: Callable[[str], None] = lambda why: None
         self.created = time.monotonic()
+        self.on_rtp: Callable[[int], None] | None = None
+        self.on_rtcp: list[Callable[[rtcp.RtcpPacket, float], None]] = []
         self.closing: asyncio.Task[None] | None = None
         self._certificate = certificate
         self._handshake_seconds = handshake_seconds
@@ -67,17 +71,16 @@ class Peer:
             raise RuntimeError(f"{self.name} has no keys yet")
         return self.secure.srtp
 
+    def take_media(self) -> None:
+        """Keys are there: hand RTP in the port's buffer to ``on_rtp`` and decrypted RTCP to every one of
+        ``on_rtcp``."""
+        self._keys = self.srtp
+        self.ice.on_media = self._media
+
     def send_rtcp(self, packet: bytes) -> None:
         path, srtp = self.ice.media_path, self.secure.srtp
         if path is not None and srtp is not None and not self.closed:
             path[0].send(srtp.protect_rtcp(packet), path[1])
-
-    def receive_rtcp(self, data: bytes) -> bytes | None:
-        """Decrypt; None if it is not authentic or the peer uses too many sources."""
-        srtp = self.secure.srtp
-        if srtp is None or len(data) < 12 or not srtp.known(data[4:8]):
-            return None
-        return srtp.unprotect_rtcp(data)
 
     def close(self, why: str) -> None:
         """Say goodbye while the address is still known, then let go. The farewell itself runs in ``closing``."""
@@ -85,11 +88,37 @@ class Peer:
             return
         self.closed = True
         self.connected = False
+        self.on_rtp = None
+        self.on_rtcp = []
         logger.info("%s closed: %s", self.name, why)
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         self.closing = asyncio.get_running_loop().create_task(self._farewell(why))
         self.on_closed(why)
+
+    def _media(self, size: int) -> None:
+        """One SRTP or SRTCP packet in the port's buffer; runs for every packet that arrives."""
+        if not is_rtcp(self.port.rx[1]):
+            if self.on_rtp is not None:
+                self.on_rtp(size)
+            else:
+                self.port.counters["rtp_unexpected"] += 1
+            return
+        counters = self.port.counters
+        data = bytes(self.port.view[:size])
+        plain = self._keys.unprotect_rtcp(data) if size >= 12 and self._keys.known(data[4:8]) else None
+        if plain is None:
+            counters["rtcp_unprotect_failed"] += 1
+            return
+        try:
+            packets = rtcp.parse(plain)
+        except rtcp.RtcpError:
+            counters["rtcp_malformed"] += 1
+            return
+        now = time.monotonic()
+        for packet in packets:
+            for handle in self.on_rtcp:
+                handle(packet, now)
 
     async def _farewell(self, why: str) -> None:
         try:
