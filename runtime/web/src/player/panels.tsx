@@ -48,7 +48,8 @@ export function PanelFrame({ heading, testId, children, aside }: PanelProps): JS
     const first = panel?.querySelector<HTMLElement>("[data-autofocus]") ?? panel?.querySelector<HTMLElement>("h2");
     first?.focus();
     return () => {
-      if (before instanceof HTMLElement && panel?.contains(document.activeElement)) before.focus();
+      // The panel is gone by now, and with it the focus that was inside.
+      if (before instanceof HTMLElement && document.activeElement === document.body) before.focus();
     };
   }, []);
   return (

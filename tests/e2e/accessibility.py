@@ -1,0 +1,30 @@
+"""axe-core on whatever a page shows now. Nothing serious may be found on any page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page
+
+AXE = Path(__file__).resolve().parents[2] / "runtime/web/node_modules/axe-core/axe.min.js"
+_GRAVE = ("serious", "critical")
+
+_RUN = """async () => {
+  const found = await axe.run(document, { resultTypes: ['violations'] });
+  return found.violations.map(({ id, impact, help, nodes }) => ({
+    id, impact, help, where: nodes.slice(0, 5).map((node) => node.target.join(' ')),
+  }));
+}"""
+
+
+def findings(page: Page) -> list[dict[str, Any]]:
+    """What axe calls serious or critical; each with rule, sentence and the first places."""
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    return [found for found in page.evaluate(_RUN) if found["impact"] in _GRAVE]
+
+
+def assert_accessible(page: Page, what: str) -> None:
+    grave = findings(page)
+    assert not grave, f"{what}: {grave}"
