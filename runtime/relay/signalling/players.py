@@ -24,6 +24,10 @@ _PUSH_ANSWERS_SECONDS = 2.0
 _RESTARTS_PER_SECOND, _RESTARTS_BURST = 1 / 20, 3.0
 
 
+# Each description costs an ICE agent and a DTLS handshake; a page needs one now and then.
+_DESCRIPTIONS_PER_SECOND, _DESCRIPTIONS_BURST = 0.5, 8.0
+
+
 @dataclass(kw_only=True)
 class Player:
     """One browser's stream."""
@@ -39,6 +43,9 @@ class Player:
     has_description: bool = False  # an offer of ours was accepted, or its own answered
     has_media: bool = False
     restarts: TokenBucket = field(default_factory=lambda: TokenBucket(_RESTARTS_PER_SECOND, _RESTARTS_BURST))
+    descriptions: TokenBucket = field(
+        default_factory=lambda: TokenBucket(_DESCRIPTIONS_PER_SECOND, _DESCRIPTIONS_BURST)
+    )
 
     def tell(self, message: sig.Message) -> None:
         self.peer.send(sig.to_json_object(message))
@@ -94,6 +101,8 @@ class Players:
                 # Its question may have crossed a pushed list, and a second list would make it start twice.
                 if player.subscribed or now - player.pushed_at > _PUSH_ANSWERS_SECONDS:
                     player.tell(self._list())
+            case sig.Subscribe() | sig.Offer() if not player.descriptions.take(now):
+                raise ServiceError("rate_limited", "This page asks for a connection too often.")
             case sig.Subscribe():
                 player.subscribed = True
                 if self._streamer_id() is not None:

@@ -249,3 +249,12 @@ async def test_subprotocols_that_a_page_offers_are_taken_up(tmp_path: Path) -> N
         await page.hear("config")
         assert page.connection.headers is not None
         assert page.connection.headers["Sec-Websocket-Protocol"] == "epic"
+
+
+async def test_a_peer_that_answers_no_pings_is_taken_for_gone(tmp_path: Path) -> None:
+    limits = {"ping_interval_seconds": 0.5, "ping_timeout_seconds": 0.5, "away_linger_seconds": 0.1}
+    async with running_relay(tmp_path, limits=limits) as relay:
+        anna, dead = await relay.room("anna", Role.OWNER), await relay.room("ben")
+        dead.stop_reading()
+        left = await anna.hear("participant.left")
+        assert (left["id"], left["reason"]) == (person("ben"), "disconnected")

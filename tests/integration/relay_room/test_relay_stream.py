@@ -265,6 +265,18 @@ async def test_unusable_descriptions_are_answered_and_harm_nobody(tmp_path: Path
         await stream.streaming()
 
 
+async def test_a_page_that_subscribes_without_end_is_closed(tmp_path: Path) -> None:
+    async with running_relay(tmp_path) as relay:
+        await relay.streamer()
+        eve = await Socket.open(f"ws://{relay.public}/player?token={relay.token('eve')}")
+        relay.open_sockets.append(eve)
+        for _ in range(60):
+            await eve.say("subscribe", streamerId="TestStreamer")
+        assert await eve.close_code() == 1008
+        assert len(eve.all("offer")) < 20
+        assert eve.all("error")[0]["code"] == "rate_limited"
+
+
 async def test_ice_servers_reach_the_page_as_lists(tmp_path: Path) -> None:
     servers = [
         {"urls": ["turn:turn.example.org"], "username": "1:anna", "credential": "c"},
