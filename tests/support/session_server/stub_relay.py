@@ -89,6 +89,8 @@ class Pretend(Private):
 
 async def serve() -> None:
     address, port = config["listen"]["address"], config["listen"]["port"]
+    if os.environ.get("STUB_RELAY_REFUSES") == str(port):
+        raise OSError(f"{port} was taken just now")
     media = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     media.bind((config["media"]["addresses"][0], port))
     public = HTTPServer(web.Application([]))

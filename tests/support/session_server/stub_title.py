@@ -27,7 +27,7 @@ options = parser.parse_args()
 
 
 async def stream() -> None:
-    while options.connect_when and not os.path.exists(options.connect_when):
+    while options.connect_when and not os.path.exists(options.connect_when):  # noqa: ASYNC110 - a file sets no event
         await asyncio.sleep(0.05)
     while True:
         try:
