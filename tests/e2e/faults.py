@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,40 @@ def _difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, floa
     figures["fps"] = round(figures["video_framesDecoded"] / seconds, 2)
     figures["video_bps"] = round(8 * (after["video"]["bytesReceived"] - before["video"]["bytesReceived"]) / seconds)
     return figures
+
+
+class Unbroken:
+    """Pages that must get over a fault by themselves: the same documents before and after, with new pictures."""
+
+    def __init__(self, people: list[Viewer]) -> None:
+        self._people = people
+        for person in people:
+            person.wait_for_picture()
+            person.page.evaluate("() => { globalThis.beforeTheFault = true; }")
+        self._since = time.time()
+
+    def struck(self) -> None:
+        """The fault has just happened: from now on counts what is drawn now."""
+        self._since = time.time()
+
+    def recovered(self, seconds: float) -> dict[str, float]:
+        """Wait until every picture is newer than the fault; by person, seconds that it took.
+
+        Raise :class:`ScenarioError` when one does not come back, or only by loading its page again.
+        """
+        took = {}
+        # What was on its way when the fault came must not count.
+        newer_than_ms = (self._since + 0.5) * 1000
+        for person in self._people:
+
+            def is_new(reading: dict[str, Any] | None) -> bool:
+                return bool(reading) and reading["timeMs"] > newer_than_ms
+
+            person.eventually("a picture drawn after the fault", person.marker, is_new, seconds=seconds)
+            took[person.name] = round(time.time() - self._since, 2)
+            if not person.page.evaluate("() => globalThis.beforeTheFault === true"):
+                raise ScenarioError(f"{person.name}: the page was loaded anew")
+        return took
 
 
 def record(root: Path, name: str, figures: dict[str, Any]) -> None:
