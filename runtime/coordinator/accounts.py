@@ -171,6 +171,8 @@ class Accounts:
         return user
 
     async def remove(self, name: str) -> bool:
+        # Disabled first: that is a change which other instances hear of at once.
+        await self._store.users.change(name, lambda old: None if old.disabled else replace(old, disabled=True))
         removed = await self._store.users.delete(name)
         self._users.pop(name, None)
         return removed

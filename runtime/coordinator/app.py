@@ -32,11 +32,14 @@ from .catalogue import Catalogue
 from .config import CoordinatorConfig
 from .domain.model import Host, Session, Title
 from .fleet import Fleet
+from .handlers.access import callback_url
 from .hosts import COORDINATOR, HostClient
+from .idempotency import Idempotency
 from .identity import Identity
 from .lifecycle import Lifecycle
 from .limits import RateLimit
 from .live import Hub
+from .oidc import OidcClient
 from .openapi import document
 from .queueing import Queueing
 from .reaper import Reaper
@@ -115,6 +118,8 @@ class Coordinator:
             accounts=accounts,
             audit=Audit(store, clock),
             identity=identity,
+            oidc=self._oidc(),
+            idempotency=Idempotency(store, clock),
             document=document(),
             hosts=hosts,
             rooms=Rooms(config, fleet, lifecycle, identity, self._signer, clock),
@@ -126,6 +131,15 @@ class Coordinator:
             sign_ins_limit=RateLimit(clock, per_minute=limits.sign_ins_per_minute, burst=limits.sign_ins_burst),
             check_responses=check_responses,
         )
+
+    def _oidc(self) -> OidcClient | None:
+        access = self.config.access
+        if access.mode == "oidc" and access.oidc is None:
+            raise configuration.ConfigError("access.oidc: is missing. Mode oidc needs issuer and client_id.")
+        if access.oidc is None:
+            return None
+        redirect = callback_url(self.config.public_url)
+        return OidcClient(access.oidc, redirect_uri=redirect, secret=self.config.cookie_secret, clock=self._clock)
 
     def _start_request(self, session: Session, title: Title, host: Host) -> StartSession:
         config = self.config
@@ -181,6 +195,8 @@ class Coordinator:
         await self._background.close()
         await self.service.lifecycle.close()
         self.service.hosts.close()
+        if self.service.oidc is not None:
+            self.service.oidc.close()
         await self.service.store.close()
 
     async def _drain(self) -> None:

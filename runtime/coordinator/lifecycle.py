@@ -79,9 +79,9 @@ class Lifecycle:
 
     # --- begin ---
 
-    async def create(self, wish: Wish) -> Session:
-        """A leased session, or a queued one when ``wish.wait``; raise ``no_capacity`` or ``no_host``."""
-        session_id = new_session_id()
+    async def create(self, wish: Wish, session_id: str | None = None) -> Session:
+        """A leased or (``wish.wait``) queued session; raise ``no_capacity``, ``no_host`` or ``queue_full``."""
+        session_id = session_id or new_session_id()
         title = wish.title
         claim = self._not_now(wish) or await self._capacity.claim(title, session_id)
         if isinstance(claim, Refusal):

@@ -9,6 +9,7 @@ from runtime.chassis.clock import Clock
 from .config import Sessions
 from .domain.recovery import Action, is_orphan, judge_session
 from .fleet import Fleet
+from .idempotency import KEEP_SECONDS
 from .lifecycle import Lifecycle
 from .store.errors import StoreUnavailableError
 from .store.locks import Lease
@@ -81,6 +82,8 @@ class Reaper:
     async def _purge(self) -> None:
         before = self._clock.now_ms() - int(self._settings.keep_seconds * 1000)
         gone = await self._store.sessions.delete_where({"live": False, "created_ms": {"$lt": before}})
+        keys = self._clock.now_ms() - int(KEEP_SECONDS * 1000)
+        await self._store.claims.delete_where({"created_ms": {"$lt": keys}})
         if gone:
             logger.info("%d ended sessions passed their keeping time", gone)
 

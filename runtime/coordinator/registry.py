@@ -129,6 +129,8 @@ class Registry:
             return
         self.outcome.titles.removed.append(title.name)
         if not self._check:
+            # First a change, which running coordinators hear of at once; that something is gone they notice later.
+            await self._store.titles.change(title.name, lambda old: None if old.retired else replace(old, retired=True))
             await self._store.titles.delete(title.name)
 
     async def _remove_host(self, host: Host, holding: bool) -> None:
@@ -141,6 +143,7 @@ class Registry:
             return
         self.outcome.hosts.removed.append(host.name)
         if not self._check:
+            await self._store.hosts.change(host.name, lambda old: replace(old, desired_state="draining"))
             await self._store.hosts.delete(host.name)
 
     async def _picture(self, entry: registry_file.Title) -> str | None:

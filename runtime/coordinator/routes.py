@@ -8,7 +8,7 @@ from tornado.web import Application
 
 from runtime.chassis.web import MetricsHandler, application
 
-from .handlers import control, live, pages, sessions, site, titles
+from .handlers import access, admin, admin_accounts, control, live, pages, sessions, site, titles
 from .service import Proxies, Service
 
 _NAME = r"([a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?)"
@@ -33,6 +33,24 @@ def build_application(service: Service) -> Application:
         (rf"/sessions/{_SESSION}/events", live.SessionStream),
         (r"/invites/([A-Za-z0-9_-]{20,128})", sessions.InvitePreviewHandler),
         (r"/events", live.TitlesStream),
+        (r"/sign-in", access.SignInHandler),
+        (r"/sign-out", access.SignOutHandler),
+        (r"/sign-in/oidc", access.OidcBeginHandler),
+        (r"/sign-in/oidc/callback", access.OidcCallbackHandler),
+        (r"/admin/overview", admin.OverviewHandler),
+        (r"/admin/hosts", admin.HostsHandler),
+        (rf"/admin/hosts/{_NAME}", admin.HostHandler),
+        (rf"/admin/hosts/{_NAME}/drain", admin.DrainHandler),
+        (rf"/admin/hosts/{_NAME}/resume", admin.ResumeHandler),
+        (rf"/admin/sessions/{_SESSION}/logs", admin.LogsHandler),
+        (rf"/admin/sessions/{_SESSION}/bundle", admin.BundleHandler),
+        (r"/admin/titles", admin.TitlesAdminHandler),
+        (rf"/admin/titles/{_NAME}", admin.TitleAdminHandler),
+        (r"/admin/users", admin_accounts.UsersHandler),
+        (rf"/admin/users/{_NAME}", admin_accounts.UserHandler),
+        (r"/admin/keys", admin_accounts.KeysHandler),
+        (r"/admin/keys/([a-z2-7]{16})", admin_accounts.KeyHandler),
+        (r"/admin/audit", admin_accounts.AuditHandler),
     ]
     routes: list[Any] = [(f"/api/v1{path}", handler, viewer) for path, handler in api]
     routes += [

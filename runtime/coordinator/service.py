@@ -18,10 +18,12 @@ from .catalogue import Catalogue
 from .config import CoordinatorConfig
 from .fleet import Fleet
 from .hosts import HostClient
+from .idempotency import Idempotency
 from .identity import Identity
 from .lifecycle import Lifecycle
 from .limits import RateLimit
 from .live import Hub
+from .oidc import OidcClient
 from .openapi import Document
 from .queueing import Queueing
 from .reports import Reports
@@ -45,6 +47,8 @@ class Service:
     accounts: Accounts
     audit: Audit
     identity: Identity
+    oidc: OidcClient | None
+    idempotency: Idempotency
     document: Document
     hosts: HostClient
     rooms: Rooms

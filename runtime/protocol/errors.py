@@ -23,6 +23,9 @@ ERRORS: dict[str, ErrorKind] = {
     ),
     "unauthenticated": ErrorKind(401, "You are not signed in.", "Sign in and try again."),
     "sign_in_failed": ErrorKind(401, "Name or password is wrong.", "Check both, and the keyboard's language."),
+    "sign_in_unavailable": ErrorKind(
+        502, "The sign-in service does not answer.", "Try again; tell an operator if it stays."
+    ),
     "csrf_failed": ErrorKind(
         403, "The request carries no valid CSRF token.", "Reload the page; send X-CSRF-Token from /api/v1/me."
     ),

@@ -108,11 +108,26 @@ class SessionsHandler(SessionsBase):
             raise ServiceError("title_not_found")
         if not may_start(self.principal, title):
             raise ServiceError("forbidden", "This title is for others.")
-        self._check_limits()
         wish = Wish(title=title, owner=self.principal.owner(), wait=wanted.wait)
-        session = await self.service.lifecycle.create(wish)
+        session = await self._create(wish)
         self.set_header("Location", f"/api/v1/sessions/{session.id}")
         self.write_json(self.show(session), 201)
+
+    async def _create(self, wish: Wish) -> Session:
+        key = self.request.headers.get("Idempotency-Key")
+        if key is None:
+            self._check_limits()
+            return await self.service.lifecycle.create(wish)
+        idempotency = self.service.idempotency
+        session_id, claim = await idempotency.claim(self.principal.id, key, self.request.body)
+        if claim is None:
+            return await self.service.rooms.session(session_id)
+        try:
+            self._check_limits()
+            return await self.service.lifecycle.create(wish, session_id)
+        except ServiceError:
+            await idempotency.release(claim)
+            raise
 
     def _check_limits(self) -> None:
         most = self.service.config.sessions.per_viewer

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+from runtime.coordinator.identity import Visitor
 from runtime.coordinator.readiness import readiness
+from runtime.coordinator.render import Json
+from runtime.coordinator.service import Service
 
 from .base import CoordinatorHandler, ViewerHandler
+
+
+def me_json(service: Service, visitor: Visitor) -> Json:
+    """Who a visitor is, and what this installation offers."""
+    principal, config = visitor.principal, service.config
+    return {
+        "id": principal.id,
+        "name": principal.name,
+        "kind": principal.kind,
+        "roles": ["viewer", "admin"] if principal.admin else ["viewer"],
+        "groups": sorted(principal.groups),
+        "csrf_token": visitor.csrf_token,
+        "features": {
+            "site_name": config.site_name,
+            "sign_in": _sign_in(service),
+            "must_sign_in": not principal.entitled,
+            "queue": True,
+            "bookings": False,
+            "sessions_per_viewer": config.sessions.per_viewer,
+        },
+    }
+
+
+def _sign_in(service: Service) -> str:
+    if service.oidc is not None:
+        return "oidc"
+    return "password" if service.accounts.any_users or service.config.access.mode == "password" else "none"
 
 
 class MeHandler(ViewerHandler):
     public = True
 
     def get(self) -> None:
-        principal, config = self.principal, self.service.config
-        access = config.access
-        sign_in = (
-            "oidc" if access.mode == "oidc" else "password" if access.mode == "password" or access.users else "none"
-        )
-        self.write_json(
-            {
-                "id": principal.id,
-                "name": principal.name,
-                "kind": principal.kind,
-                "roles": ["viewer", "admin"] if principal.admin else ["viewer"],
-                "groups": sorted(principal.groups),
-                "csrf_token": self.visitor.csrf_token,
-                "features": {
-                    "site_name": config.site_name,
-                    "sign_in": sign_in,
-                    "must_sign_in": not principal.entitled,
-                    "queue": True,
-                    "bookings": False,
-                    "sessions_per_viewer": config.sessions.per_viewer,
-                },
-            }
-        )
+        self.write_json(me_json(self.service, self.visitor))
 
 
 class HealthHandler(CoordinatorHandler):
