@@ -24,6 +24,8 @@ from .errors import DemoError
 from .stack import DemoOptions, DemoStack
 
 _DEFAULT_PORT = 8080
+# Of the extra "local": the database and the sample title's encoders.
+_NEEDED = ("nx_27017", "av", "numpy")
 _WATCH_SECONDS = 0.5
 _CHECK_SECONDS = 420.0
 # Short enough for a check, long enough that its acts are not cut off.
@@ -32,6 +34,10 @@ _CHECK_IDLE_SECONDS, _CHECK_WARNING_SECONDS = 45.0, 20.0
 
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        words = f"Python package {' and '.join(missing)} missing: make demo, or pip install 'pixelstream[local]'."
+        print(f"pixelstream demo: {words}", file=sys.stderr)
+        return 1
     if options.check and find_spec("tests.e2e") is None:
         print("pixelstream demo: --check needs the project's checkout; run it there.", file=sys.stderr)
         return 2

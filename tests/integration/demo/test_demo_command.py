@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -157,3 +158,12 @@ def test_bad_options_are_refused(start: Callable[..., Demo]) -> None:
         demo = start(*options)
         demo.until(lambda demo=demo: demo.process.poll() is not None, "the end", 20)
         assert demo.process.returncode == 2
+
+
+def test_bench_prints_figures_as_its_last_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "runtime", "bench", "start", "--rounds", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.strip().splitlines()[-1])
+    assert 0 < figures["relay_up_ms_p50"] < figures["process_up_ms_p50"] < figures["first_frame_ms_p50"]
+    assert figures["relay_rss_bytes"] > 0
