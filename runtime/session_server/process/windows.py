@@ -131,7 +131,17 @@ class WindowsChild:
             self._kernel.close(event)
 
     async def kill(self) -> None:
-        await asyncio.to_thread(self._with_job, lambda job: self._kernel.end_job(job, _KILLED_CODE))
+        await asyncio.to_thread(self._kill)
+
+    def _kill(self) -> None:
+        self._with_job(lambda job: self._kernel.end_job(job, _KILLED_CODE))
+        if self._with_job(self._kernel.job_pids) is not None:
+            return
+        # The job's name is not seen from another logon session (an administrator's, say). Its keeper holds it.
+        keeper = _open_same(self._kernel, self._identity.keeper_pid, self._identity.keeper_started)
+        if keeper is not None:
+            self._kernel.end_process(keeper, _KILLED_CODE)
+            self._kernel.close(keeper)
 
     async def wait_gone(self, deadline_seconds: float) -> bool:
         try:

@@ -140,6 +140,8 @@ class FakeKernel:
         self.machine = machine
         self._owner = owner
         self.own: set[int] = set()
+        # False for a process of another logon session, which does not see names of this one's.
+        self.sees_jobs = True
 
     def _handle(self, thing: FakeProcess | FakeJob | FakeEvent) -> int:
         handle = self.machine.number()
@@ -159,7 +161,7 @@ class FakeKernel:
 
     def open_job(self, name: str) -> int | None:
         with self.machine.condition:
-            found = next((job for job in self.machine.jobs() if job.name == name), None)
+            found = next((job for job in self.machine.jobs() if job.name == name and self.sees_jobs), None)
             return None if found is None else self._handle(found)
 
     def assign_to_job(self, job: int, process: int) -> None:

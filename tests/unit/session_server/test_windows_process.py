@@ -136,6 +136,20 @@ async def test_kill_ends_the_whole_tree_at_once(machine: FakeWindows, host: Wind
     await child.kill()
 
 
+async def test_another_logon_session_kills_by_the_keeper(
+    machine: FakeWindows, host: WindowsProcessHost, tmp_path: Path
+) -> None:
+    first = await host.start(spec(tmp_path))
+    kernel = FakeKernel(machine)
+    kernel.sees_jobs = False
+    second = await WindowsProcessHost(kernel, machine.start_keeper).adopt(first.identity)
+    assert second.usage() is None
+    await second.kill()
+    assert await second.wait_gone(SOON)
+    assert program(machine, first).code is not None
+    assert await first.wait_gone(SOON)
+
+
 async def test_a_killed_keeper_takes_its_tree_with_it(
     machine: FakeWindows, host: WindowsProcessHost, tmp_path: Path
 ) -> None:
