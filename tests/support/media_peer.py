@@ -190,6 +190,7 @@ class RawPeer:
         direction: str = "sendonly",
         extra_video: str = "",
         pt: int = VIDEO_PT,
+        audio_direction: str = "",
     ) -> str:
         """A streamer's offer, or with ``direction`` recvonly a player's."""
         video = f"m=video 9 UDP/TLS/RTP/SAVPF {pt} {RTX_PT}\r\n" + self._transport("v", "actpass")
@@ -202,14 +203,15 @@ class RawPeer:
         sound = ""
         if audio:
             sound = f"m=audio 9 UDP/TLS/RTP/SAVPF {AUDIO_PT}\r\n" + self._transport("a", "actpass")
-            sound += f"a={direction}\r\na=rtpmap:{AUDIO_PT} opus/48000/2\r\na=fmtp:{AUDIO_PT} stereo=1\r\n"
+            sound += f"a={audio_direction or direction}\r\n"
+            sound += f"a=rtpmap:{AUDIO_PT} opus/48000/2\r\na=fmtp:{AUDIO_PT} stereo=1\r\n"
         data = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n" + self._transport("d", "actpass")
         data += "a=sctp-port:5000\r\na=max-message-size:262144\r\n"
         bundle = "v a d" if audio else "v d"
         head = f"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {bundle}\r\n"
         return head + video + sound + data
 
-    def answer(self, offer: str, *, accept_rtx: bool = True) -> str:
+    def answer(self, offer: str, *, accept_rtx: bool = True, microphone: bool = False) -> str:
         """Accept everything, as a browser would: our own credentials in the offer's shape."""
         self.remote = sdp.parse(offer)
         lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0"]
@@ -217,7 +219,8 @@ class RawPeer:
             formats = [f for f in section.formats if accept_rtx or not f.isdigit() or not self._is_rtx(section, int(f))]
             lines.append(f"m={section.kind} 9 {section.protocol} {' '.join(formats)}")
             lines += self._transport(section.mid, "active").split("\r\n")[:-1]
-            lines.append("a=recvonly" if section.kind != "application" else "a=sctp-port:5000")
+            direction = "sendrecv" if microphone and section.kind == "audio" else "recvonly"
+            lines.append(f"a={direction}" if section.kind != "application" else "a=sctp-port:5000")
             for codec in section.codecs.values():
                 if str(codec.pt) in formats:
                     lines += [f"a=rtpmap:{codec.pt} {codec.rtpmap}"]

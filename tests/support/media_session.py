@@ -70,12 +70,18 @@ class Session:
         return peer
 
     async def player(
-        self, player_id: str = "p1", host: str = "127.0.0.1", *, accept_rtx: bool = True, aes_gcm: bool = True
+        self,
+        player_id: str = "p1",
+        host: str = "127.0.0.1",
+        *,
+        accept_rtx: bool = True,
+        aes_gcm: bool = True,
+        microphone: bool = False,
     ) -> RawPeer:
         peer = await self.peer(host, aes_gcm=aes_gcm)
         offer = await self.hub.offer_player(player_id)
         peer.know(offer)
-        await self.hub.accept_player_answer(player_id, peer.answer(offer, accept_rtx=accept_rtx))
+        await self.hub.accept_player_answer(player_id, peer.answer(offer, accept_rtx=accept_rtx, microphone=microphone))
         await peer.connect()
         await until(lambda: ("player_media", player_id) in self.events.events, what="player media")
         return peer

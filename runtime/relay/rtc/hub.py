@@ -209,6 +209,7 @@ class MediaHub:
             leg.peer.on_closed = _ignore
             leg.stop("removed")
             self._track(leg.peer)
+            self._route_microphone()
 
     def send_to_player(self, player_id: str, message: bytes) -> bool:
         """Queue one data-channel message. False: dropped (not open, queue full, too long, or unknown player)."""
@@ -221,6 +222,7 @@ class MediaHub:
         for player_id, leg in self._players.items():
             if leg.egress is not None:
                 leg.egress.controls = player_id in player_ids
+        self._route_microphone()
 
     def stats(self) -> MediaStats:
         """A snapshot; cheap enough to take every second."""
@@ -243,6 +245,7 @@ class MediaHub:
         leg.on_open = lambda: self._notify(self._events.on_streamer_open)
         leg.on_data = lambda message: self._notify(self._events.on_streamer_data, message)
         leg.on_player_data = lambda player, message: self._notify(self._events.on_streamer_player_data, player, message)
+        leg.on_connected = self._route_microphone
         leg.peer.on_closed = lambda why: self._streamer_closed(leg, why)
         return leg
 
@@ -288,11 +291,20 @@ class MediaHub:
     def _player_connected(self, leg: PlayerLeg) -> None:
         streamer = self._streamer
         usable = streamer is not None and leg.carries(streamer.tracks)
-        leg.peer.take_media()
+        leg.connected()
         if leg.egress is not None:
             leg.egress.controls = leg.player_id in self._controllers
             leg.egress.start(streamer.ingest if streamer is not None and usable else None)
+        self._route_microphone()
         self._soon(self._events.on_player_media, leg.player_id)
+
+    def _route_microphone(self) -> None:
+        """The application hears who is in control, if the title allows it and that player sends sound."""
+        if self._streamer is None:
+            return
+        speaking = (leg.microphone for player_id, leg in self._players.items() if player_id in self._controllers)
+        microphone = next((m for m in speaking if m is not None and m.peer.connected), None)
+        self._streamer.listen_to(microphone.source("audio") if microphone is not None else None)
 
     def _player_closed(self, leg: PlayerLeg, why: str) -> None:
         if self._players.get(leg.player_id) is leg:
@@ -343,6 +355,8 @@ class MediaHub:
         for player in list(self._players.values()):
             if player.egress is not None:
                 player.egress.measure(now)
+            if player.microphone is not None and player.peer.connected:
+                player.microphone.report(now)
             if player.queue.stalled(now):
                 player.peer.close("it does not read its data channel")
         ingest = self._streamer.ingest if self._streamer is not None else None

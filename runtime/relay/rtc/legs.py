@@ -16,7 +16,7 @@ from .aiortc_adapter import Certificate, Channel
 from .batch import BatchSender
 from .data import DataQueue
 from .egress import Egress, Output
-from .ingest import Ingest
+from .ingest import Ingest, Source
 from .interface import BadDescriptionError, MediaSettings
 from .peer import Peer
 from .udp import UdpPort
@@ -43,7 +43,9 @@ class StreamerLeg:
         self.on_open: Callable[[], None] = lambda: None
         self.on_data: Callable[[bytes], None] = lambda message: None
         self.on_player_data: Callable[[str, bytes], None] = lambda player_id, message: None
+        self.on_connected: Callable[[], None] = lambda: None
         self._sender = sender
+        self._microphone: Output | None = None
         self._player_queues: dict[str, tuple[DataQueue, Channel, Channel]] = {}
         self._streams = itertools.count(FIRST_NEGOTIATED_STREAM, 2)
         self.peer.on_connected = self._connected
@@ -57,7 +59,8 @@ class StreamerLeg:
             raise BadDescriptionError(str(error)) from error
         passive = offer.setup != "passive"
         local = self.peer.local("passive" if passive else "active", self.peer.port.candidates(remote=False))
-        text = negotiation.answer_streamer(offer, self.tracks, local, limits_of(self.settings))
+        microphone = self._microphone_ssrc(offer)
+        text = negotiation.answer_streamer(offer, self.tracks, local, limits_of(self.settings), microphone)
         self._begin(offer, client=not passive)
         return text
 
@@ -74,6 +77,16 @@ class StreamerLeg:
         except sdp.SdpError as error:
             raise BadDescriptionError(str(error)) from error
         self._begin(answer, client=answer.setup == "passive")
+
+    def listen_to(self, source: Source | None) -> None:
+        """Pass this player's microphone on to the application; None: nobody's."""
+        output = self._microphone
+        if output is None or not self.peer.connected or output.source is source:
+            return
+        if source is None:
+            output.detach()
+        else:
+            output.attach(source)
 
     def send(self, message: bytes, player_id: str | None) -> bool:
         own = self._player_queues.get(player_id) if player_id is not None else None
@@ -109,7 +122,19 @@ class StreamerLeg:
     def stop(self, why: str) -> None:
         if self.ingest is not None:
             self.ingest.stop()
+        if self._microphone is not None:
+            self._microphone.detach()
         self.peer.close(why)
+
+    def _microphone_ssrc(self, offer: sdp.Description) -> int | None:
+        """The SSRC of what we send to the application, if the title allows it and the application takes sound."""
+        track = next((t for t in self.tracks if t.kind == "audio"), None)
+        section = offer.by_mid(track.mid) if track is not None else None
+        if track is None or section is None or not section.receives or not self.settings.microphone:
+            return None
+        stream = Outgoing("audio", track.mid, track.codec, {}, secrets.randbits(31) | 1)
+        self._microphone = Output(self.peer, stream, self._sender)
+        return stream.ssrc
 
     def _begin(self, remote: sdp.Description, *, client: bool) -> None:
         self.ingest = Ingest(self.peer, self.tracks, self._sender, self.on_video)
@@ -119,6 +144,7 @@ class StreamerLeg:
         self.peer.take_media()
         if self.ingest is not None:
             self.ingest.start()
+        self.on_connected()
 
     def _channel(self, channel: Channel) -> None:
         self.queue.use(channel, self.on_open, self.on_data)
@@ -136,6 +162,7 @@ class PlayerLeg:
         self.streams: list[Outgoing] = []
         self.formats: dict[str, tuple[str, ...]] = {}
         self.egress: Egress | None = None
+        self.microphone: Ingest | None = None
         self.queue = DataQueue(settings.data_queue_bytes, settings.data_stall_seconds)
         self.on_open: Callable[[], None] = lambda: None
         self.on_data: Callable[[bytes], None] = lambda message: None
@@ -160,6 +187,8 @@ class PlayerLeg:
             section = answer.by_mid(stream.mid)
             if section is None or not section.receives:
                 continue
+            if stream.receive and section.sends:
+                self._take_microphone(stream, section)
             if stream.rtx_pt is not None and section.rtx_for(stream.codec.pt) is None:
                 stream = replace(stream, rtx_pt=None, rtx_ssrc=None)
             extensions = {uri: n for uri, n in stream.extensions.items() if uri in section.extensions}
@@ -190,6 +219,12 @@ class PlayerLeg:
         self._begin(offer, client=not passive)
         return text
 
+    def connected(self) -> None:
+        """Keys are there."""
+        self.peer.take_media()
+        if self.microphone is not None:
+            self.microphone.start()
+
     def carries(self, tracks: Sequence[Track]) -> bool:
         """True if this connection can go on with another streamer's tracks."""
         return all(self.formats.get(track.kind) == track.format for track in tracks)
@@ -197,7 +232,14 @@ class PlayerLeg:
     def stop(self, why: str) -> None:
         if self.egress is not None:
             self.egress.stop()
+        if self.microphone is not None:
+            self.microphone.stop()
         self.peer.close(why)
+
+    def _take_microphone(self, stream: Outgoing, section: sdp.Section) -> None:
+        extensions = {uri: n for uri, n in stream.extensions.items() if uri in section.extensions}
+        track = Track("audio", stream.mid, stream.codec, extensions, ())
+        self.microphone = Ingest(self.peer, [track], self._sender, lambda: None)
 
     def _add(
         self,

@@ -354,3 +354,52 @@ async def test_statistics_say_what_happened(session: Session) -> None:
     assert (video.kind, video.codec, video.packets, video.frames, video.keyframes) == ("video", "VP8", 30, 30, 3)
     assert stats.players[0].octets > 30 * 100
     assert stats.players[0].connected
+
+
+async def test_the_application_hears_only_who_is_in_control(make_session: SessionMaker) -> None:
+    session = await make_session(microphone=True)
+    streamer = await session.streamer(audio_direction="sendrecv")
+    first = await session.player("p1", microphone=True)
+    second = await session.player("p2", microphone=True)
+    heard = streamer.kinds()["audio"].ssrcs[0]
+
+    async def speak(player: RawPeer, ssrc: int, text: bytes) -> None:
+        """Say something, and wait until the relay has it: who is in control is decided when it arrives."""
+        microphone = session.hub._players["p1" if player is first else "p2"].microphone
+        assert microphone is not None
+        before = microphone.sources[0].packets
+        await player.send_rtp(player.packet(ssrc=ssrc, pt=AUDIO_PT, payload=text, marker=False))
+        await until(lambda: microphone.sources[0].packets == before + 1)
+
+    await speak(first, 71, b"nobody is in control")
+    session.hub.set_controller(frozenset({"p1"}))
+    await speak(first, 71, b"first")
+    await speak(second, 72, b"unheard")
+    await until(lambda: streamer.received(heard))
+    session.hub.set_controller(frozenset({"p2"}))
+    await speak(first, 71, b"unheard")
+    await speak(second, 72, b"second")
+    await until(lambda: len(streamer.received(heard)) == 2)
+    packets = streamer.received(heard)
+    assert [packet[12:] for packet in packets] == [b"first", b"second"]
+    assert sequence_of(packets[1]) == sequence_of(packets[0]) + 1 & 0xFFFF
+    await until(lambda: any(isinstance(p, rtcp.ReceiverReport) for p in first.feedback()))
+    session.hub.remove_player("p2")
+    await speak(first, 71, b"unheard")
+    assert len(streamer.received(heard)) == 2
+
+
+@pytest.mark.parametrize(("allowed", "direction"), [(False, "sendrecv"), (True, "sendonly")])
+async def test_no_microphone_unless_title_and_application_take_it(
+    make_session: SessionMaker, allowed: bool, direction: str
+) -> None:
+    session = await make_session(microphone=allowed)
+    streamer = await session.streamer(audio_direction=direction)
+    assert streamer.kinds()["audio"].direction == "recvonly"
+    player = await session.player("p1", microphone=True)
+    assert player.kinds()["audio"].direction == ("sendrecv" if allowed else "sendonly")
+    session.hub.set_controller(frozenset({"p1"}))
+    await player.send_rtp(player.packet(ssrc=71, pt=AUDIO_PT, payload=b"x"))
+    await send_frames(streamer, 1)
+    await until(lambda: player.rtp)
+    assert not streamer.rtp
