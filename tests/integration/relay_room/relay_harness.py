@@ -373,6 +373,18 @@ def write_config(directory: Path, session: str, signer: TokenSigner, **changes: 
     return path
 
 
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Whatever the test did, the process does not outlive it."""
+    try:
+        if process.returncode is None:
+            process.terminate()
+            await asyncio.wait_for(process.wait(), DEADLINE_SECONDS)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 @asynccontextmanager
 async def running_relay(directory: Path, **changes: Any) -> AsyncIterator[RelayProcess]:
     """A relay with ``changes`` to its configuration; afterwards it is gone, and its log holds no traceback."""
@@ -394,12 +406,12 @@ async def running_relay(directory: Path, **changes: Any) -> AsyncIterator[RelayP
         print(relay.log()[-6000:], file=sys.stderr)
         raise
     finally:
-        for socket in relay.open_sockets:
-            with contextlib.suppress(Exception):
-                await socket.end()
-        if process.returncode is None:
-            process.terminate()
-            await asyncio.wait_for(process.wait(), DEADLINE_SECONDS)
+        try:
+            for socket in relay.open_sockets:
+                with contextlib.suppress(Exception):
+                    await socket.end()
+        finally:
+            await _ended(process)
     text = relay.log()
     for secret in (PRIVATE_SECRET, STREAMER_SECRET, "eyJ"):
         assert secret not in text, "a secret reached the log"
