@@ -19,6 +19,8 @@ def decode(body: bytes | str, shape: type[T]) -> T:
         raise ServiceError("bad_request", f"The request is not valid: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ServiceError("bad_json", f"The body is not valid JSON: {error}.") from None
+    except RecursionError:
+        raise ServiceError("bad_json", "The body is nested too deeply.") from None
 
 
 def convert(value: Any, shape: type[T]) -> T:
