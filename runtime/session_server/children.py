@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -55,11 +55,18 @@ class SessionChildren:
         return self.directory.relay(self._record.relay_starts)
 
     async def adopt(self) -> None:
-        """Find the children that the record names, whether they still run or not."""
+        """Find the children that the record names, whether they still run or not, and kill what it does not name."""
+        if not self._record.relay_starts:
+            return
         if self._record.relay is not None:
             self.relay = await self._processes.adopt(self._record.relay)
         if self._record.program is not None:
             self.program = await self._processes.adopt(self._record.program)
+        # Adopted children that are gone say so on the next turn of the loop. Their marks are not spared: somebody else
+        # who carries one was started in the last moment of the session server before us, which never noted it.
+        await asyncio.sleep(0)
+        found = (("relay", self.relay), ("title", self.program))
+        await self.kill_strays([part for part, child in found if child is not None and not await child.wait_gone(0)])
 
     async def start_relay(self, port: int) -> Child:
         """Raise :class:`LaunchError`."""
@@ -199,7 +206,7 @@ class SessionChildren:
         else:
             await child.kill()
 
-    async def kill_strays(self, spare: tuple[str, ...] = ()) -> None:
+    async def kill_strays(self, spare: Sequence[str] = ()) -> None:
         """Kill whatever else carries this session's mark: its supervisor or a keeper may have been killed."""
         strays = await self._processes.kill_marked(self._mark, [f"{self._mark}{part}" for part in spare])
         if strays:

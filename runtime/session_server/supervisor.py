@@ -112,6 +112,7 @@ class SessionSupervisor:
         self._refused_ports: set[int] = set()
         self._unsaved: list[SessionEvent] = []
         self._end_wanted = False
+        self._program_wanted = False
 
     @property
     def directory(self) -> SessionDirectory:
@@ -159,10 +160,7 @@ class SessionSupervisor:
         if record.boot_id != self._around.processes.boot_id():
             return End(EndReason.HOST_LOST, "The machine was started again; what ran on it is gone.")
         try:
-            known = [part for part, found in (("relay", record.relay), ("title", record.program)) if found]
             await self._children.adopt()
-            if record.relay_starts:
-                await self._children.kill_strays(spare=tuple(known))
             if record.state is SessionState.STOPPING:
                 return End(record.reason or EndReason.ADMIN_ENDED, record.detail)
             if self._children.program is not None:
@@ -204,7 +202,8 @@ class SessionSupervisor:
             case RelayUp():
                 self._course.relay_up(now, at_ms)
                 self._open_link(event.ready.private_port)
-                if self._children.program is None:
+                if self._children.program is None and not self._program_wanted:
+                    self._program_wanted = True
                     self._tasks.spawn("title start", self._bring_up_program())
             case RelayEnded():
                 self._close_link()

@@ -86,6 +86,8 @@ class Course:
         self._relay_answered = now
         self._relay_started: list[float] = []
         self._relay_up = False
+        # When a relay that was started again, or is being looked for after an adoption, must have come up.
+        self._relay_due = now + timeouts.relay_up_seconds if StartStep.RELAY_UP in self.steps else None
 
     @property
     def next_step(self) -> StartStep | None:
@@ -97,7 +99,7 @@ class Course:
         self._step_since = now
 
     def relay_up(self, now: float, at_ms: int) -> None:
-        self._relay_up = True
+        self._relay_up, self._relay_due = True, None
         self._relay_answered = now
         self._reach(StartStep.RELAY_UP, now, at_ms)
         if StartStep.STREAMER_CONNECTED in self.steps and self._streamer_lost_since is None:
@@ -150,7 +152,9 @@ class Course:
                 EndReason.RELAY_CRASHED, f"The relay ended with code {said} and was started again {len(recent)} times."
             )
         self._relay_started = [*recent, now]
-        return RestartRelay(min(_LONGEST_BACK_OFF_SECONDS, _FIRST_BACK_OFF_SECONDS * 4 ** len(recent)))
+        pause = min(_LONGEST_BACK_OFF_SECONDS, _FIRST_BACK_OFF_SECONDS * 4 ** len(recent))
+        self._relay_due = now + pause + self._timeouts.relay_up_seconds
+        return RestartRelay(pause)
 
     def relay_is_silent(self, now: float) -> bool:
         """Whether a running relay has not answered for so long that it should be killed."""
@@ -158,24 +162,34 @@ class Course:
 
     def deadline(self) -> tuple[float, End] | None:
         """When patience ends, and with what; None while nothing is being waited for."""
-        step = self.next_step
         if self.state is SessionState.STOPPING:
             return None
-        if step is not None:
-            rule = _RULES[step]
-            seconds = float(getattr(self._timeouts, rule.timeout))
-            detail = f"{step} was not reached within {seconds:g} s: {rule.missing}."
-            found = (self._step_since + seconds, End(EndReason.START_TIMEOUT, detail))
-            if step is not StartStep.FIRST_FRAME:
-                return found
-        else:
-            found = None
-        if self._streamer_lost_since is not None:
-            seconds = self._policy.streamer_grace_seconds
-            detail = f"The title left the relay and did not come back within {seconds:g} s."
-            lost = (self._streamer_lost_since + seconds, End(EndReason.APP_CRASHED, detail))
-            return lost if found is None else min(found, lost, key=lambda pair: pair[0])
-        return found
+        pending = [found for found in (self._step_due(), self._streamer_due(), self._relay_back_due()) if found]
+        return min(pending, key=lambda found: found[0], default=None)
+
+    def _step_due(self) -> tuple[float, End] | None:
+        step = self.next_step
+        if step is None:
+            return None
+        rule = _RULES[step]
+        seconds = float(getattr(self._timeouts, rule.timeout))
+        detail = f"{step} was not reached within {seconds:g} s: {rule.missing}."
+        return self._step_since + seconds, End(EndReason.START_TIMEOUT, detail)
+
+    def _streamer_due(self) -> tuple[float, End] | None:
+        if self._streamer_lost_since is None:
+            return None
+        seconds = self._policy.streamer_grace_seconds
+        detail = f"The title left the relay and did not come back within {seconds:g} s."
+        return self._streamer_lost_since + seconds, End(EndReason.APP_CRASHED, detail)
+
+    def _relay_back_due(self) -> tuple[float, End] | None:
+        # The first start has its own step.
+        if self._relay_due is None or StartStep.RELAY_UP not in self.steps:
+            return None
+        seconds = self._timeouts.relay_up_seconds
+        detail = f"The relay was started again and did not say within {seconds:g} s that it listens; see its log."
+        return self._relay_due, End(EndReason.RELAY_CRASHED, detail)
 
     def time_passed(self, now: float) -> End | None:
         pending = self.deadline()

@@ -122,12 +122,31 @@ async def test_processes_of_before_a_reboot_are_not_adopted(host: HostUnderTest)
     await host.stop(signal.SIGKILL)
     for process in host.marked(session):
         process.kill()
-    host.forge_boot_id(session)
+    host.forge(session, boot_id="another")
     await host.start()
     over = await host.until_told(session, "failed")
     assert over.reason is EndReason.HOST_LOST
     assert over.detail is not None
     assert "started again" in over.detail
+
+
+@pytest.mark.parametrize(
+    "noted", [None, {"pid": 2**22 - 1, "started": "x/1", "keeper_pid": 2**22 - 2, "keeper_started": "x/2"}]
+)
+async def test_relay_that_was_started_but_never_noted_makes_room(
+    host: HostUnderTest, noted: dict[str, object] | None
+) -> None:
+    """The session server died just after starting a relay: the journal knows none, or only the one before."""
+    session = await host.begin()
+    await host.until_told(session, "ready")
+    unknown = host.child(session, "relay")
+    await host.stop(signal.SIGKILL)
+    host.forge(session, relay=noted and {"mark": unknown.mark, "directory": str(host.directory), **noted})
+    await host.start()
+    await eventually((host.data / "sessions" / session / "relay-2" / "ready.json").exists, "a relay that is noted")
+    assert unknown.pid not in {process.pid for process in host.marked(session)}
+    await host.pretend(session, players=1)
+    await host.until_told(session, "streaming")
 
 
 async def test_end_is_finished_by_the_next_session_server(host: HostUnderTest) -> None:

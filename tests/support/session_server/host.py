@@ -142,11 +142,11 @@ class HostUnderTest:
         process = self._run(self.directory / "session-server.json", option)
         assert await asyncio.to_thread(process.wait, 60) == 0, self.log.read_text()
 
-    def forge_boot_id(self, session_id: str) -> None:
-        """Make the journal look as if the machine had been started again since."""
+    def forge(self, session_id: str, **changes: Any) -> None:
+        """Change what the journal says of a session, while no session server runs."""
         with sqlite3.connect(self.data / "journal.sqlite") as database:
             (body,) = database.execute("SELECT record FROM session WHERE id = ?", (session_id,)).fetchone()
-            record = json.loads(body) | {"boot_id": "another"}
+            record = json.loads(body) | changes
             database.execute("UPDATE session SET record = ? WHERE id = ?", (json.dumps(record).encode(), session_id))
         database.close()
 

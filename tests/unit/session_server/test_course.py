@@ -173,6 +173,29 @@ def test_relay_started_again_waits_for_the_title_within_the_grace() -> None:
     assert course.state is SessionState.READY
 
 
+@pytest.mark.parametrize(("phase", "state", "next_step"), PHASES[1:])
+def test_relay_started_again_must_come_up(
+    phase: Callable[[Course], None], state: SessionState, next_step: StartStep | None
+) -> None:
+    course = new_course()
+    phase(course)
+    assert course.relay_exit(-9, None, 5) == RestartRelay(0.25)
+    pending = course.deadline()
+    assert pending is not None
+    assert (pending[0], pending[1].reason) == (5.25 + 10, EndReason.RELAY_CRASHED)
+    course.relay_up(6, 0)
+    again = course.deadline()
+    assert again is None or again[1].reason is not EndReason.RELAY_CRASHED
+
+
+def test_relay_must_be_found_after_an_adoption() -> None:
+    steps = dict.fromkeys((step for step in StartStep if step is not StartStep.LEASED), 1)
+    course = new_course(state=SessionState.READY, steps=steps)
+    pending = course.deadline()
+    assert pending is not None
+    assert (pending[0], pending[1].reason) == (10, EndReason.RELAY_CRASHED)
+
+
 def test_relay_decides_the_end() -> None:
     course = new_course()
     watched(course)
