@@ -89,5 +89,5 @@
     };
   };
 
-  globalThis.pixelstreamProbe = { state: probe, video, inbound, record, untilInput, latencies, connections: () => connections.map((c) => c.connectionState) };
+  globalThis.pixelstreamProbe = { state: probe, video, inbound, record, untilInput, latencies, all: () => connections, connections: () => connections.map((c) => c.connectionState) };
 })();
