@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
+from tests.support.lossy_link import LossyLink
 from tests.support.media_peer import until
-from tests.support.media_session import Session
+from tests.support.media_session import Session, SessionMaker
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -139,6 +140,31 @@ async def test_lost_packets_are_repaired_by_rtx(session: Session, browser: Brows
     assert session.hub.stats().players[0].resent >= repaired["rtx"]
     await publisher.close()
     await player.close()
+
+
+@pytest.mark.parametrize("loss", [0.02, 0.10])
+async def test_a_bad_link_still_shows_a_picture(make_session: SessionMaker, browser: Browser, loss: float) -> None:
+    """50 ms there and back, behind a NAT: joining, picture, sound and data all work, and the others do not notice."""
+    link = LossyLink(loss=loss, delay_seconds=0.025)
+    await link.open()
+    session = await make_session(announced_addresses=("127.0.0.1",), announced_port=link.port)
+    link.connect(("127.0.0.1", session.hub.port))
+    publisher = await publish(session, browser, "VP8")
+    player = await join(session, browser, "p1")
+    started = await wait_for(player, "s.frames > 10 && s.samples > 0", 30)
+    await until(lambda: session.events.named("player_open"), 10)
+    for i in range(20):
+        assert session.hub.send_to_player("p1", bytes(1000 + i))
+    later = await wait_for(player, f"s.frames > {started['frames'] + 100} && s.rtx > 0", 40)
+    await player.wait_for_function("() => received.length === 20", timeout=20_000)
+    assert later["connection"] == "connected"
+    assert link.lost > 0
+    stats = session.hub.stats().players[0]
+    assert stats.rtt_ms is not None
+    assert stats.rtt_ms > 45
+    await publisher.close()
+    await player.close()
+    link.close()
 
 
 async def test_a_page_that_offers_gets_the_same_stream(session: Session, browser: Browser) -> None:
