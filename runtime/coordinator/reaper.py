@@ -81,7 +81,7 @@ class Reaper:
 
     async def _purge(self) -> None:
         before = self._clock.now_ms() - int(self._settings.keep_seconds * 1000)
-        gone = await self._store.sessions.delete_where({"live": False, "created_ms": {"$lt": before}})
+        gone = await self._store.sessions.delete_where({"live": 0, "created_ms": {"$lt": before}})
         keys = self._clock.now_ms() - int(KEEP_SECONDS * 1000)
         await self._store.claims.delete_where({"created_ms": {"$lt": keys}})
         if gone:

@@ -72,7 +72,7 @@ class Registry:
         self.outcome = Outcome()
 
     async def apply(self, wanted: RegistryFile) -> Outcome:
-        live = await self._store.sessions.find({"live": True})
+        live = await self._store.sessions.find({"live": 1})
         titles = {title.name: title for title in await self._store.titles.find()}
         for entry in wanted.titles:
             await self._title(entry, titles.pop(entry.name, None))

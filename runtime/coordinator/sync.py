@@ -32,7 +32,7 @@ class Sync:
         started_ms = self._clock.now_ms()
         titles = {title.name: title for title in await self._store.titles.find()}
         hosts = {host.name: host for host in await self._store.hosts.find()}
-        sessions = await self._store.sessions.find({"live": True})
+        sessions = await self._store.sessions.find({"live": 1})
         for title in titles.values():
             self._fleet.put_title(title)
         for name in [name for name in self._fleet.titles if name not in titles]:

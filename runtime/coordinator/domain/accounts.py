@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class User:
     """Somebody who signs in with a password."""
 
@@ -22,7 +22,7 @@ class User:
     changed_ms: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ApiKey:
     """A program's key. Only its hash is kept: it has 256 random bits, so that nothing slower is needed."""
 
@@ -42,7 +42,7 @@ class ApiKey:
         return self.revoked_ms is None and (self.expires_ms is None or now_ms < self.expires_ms)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AuditEntry:
     """One action of an administrator, or one sign-in."""
 
@@ -59,7 +59,7 @@ class AuditEntry:
     changed_ms: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class IdempotencyClaim:
     """A create request that carried an Idempotency-Key."""
 

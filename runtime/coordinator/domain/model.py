@@ -1,4 +1,8 @@
-"""Records of the control plane as the rules see them. Times are epoch milliseconds (``_ms``)."""
+"""Records of the control plane as the rules see them. Times are epoch milliseconds (``_ms``).
+
+All have slots: msgspec leaves a default out of an instance's dictionary when it decodes, and would then lose the field
+when it encodes the record again.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from runtime.protocol.states import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Launch:
     """The part of a start that belongs to the title."""
 
@@ -26,7 +30,7 @@ class Launch:
     height: int = 720
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
     """Bounds of one session; ``None`` takes the coordinator's default."""
 
@@ -45,7 +49,7 @@ class Limits:
     first_frame_seconds: float = 60.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Features:
     chat: bool = True
     voice: bool = True
@@ -53,19 +57,19 @@ class Features:
     commands: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TitleAccess:
     groups: tuple[str, ...] = ()
     listed: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Needs:
     labels: dict[str, str] = field(default_factory=dict)
     vram_bytes: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Title:
     """A catalogue entry."""
 
@@ -88,7 +92,7 @@ class Title:
     changed_ms: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Build:
     """How one host runs one title."""
 
@@ -99,13 +103,13 @@ class Build:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GpuSlots:
     slots: int
     vram_bytes: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Heartbeat:
     """What a host said last. ``sessions``: those that hold a slot there, id -> state."""
 
@@ -125,7 +129,7 @@ class Heartbeat:
     events_waiting: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Host:
     """A streaming host: what the registry says of it and what it says of itself."""
 
@@ -142,7 +146,7 @@ class Host:
     changed_ms: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Owner:
     """The principal that a session or booking belongs to."""
 
@@ -151,7 +155,7 @@ class Owner:
     name: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Invite:
     """A link into one session in one role. Only the hash of its secret is kept."""
 
@@ -163,7 +167,7 @@ class Invite:
     revoked_ms: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
     """Somebody who entered by an invite and may come back with the same role while the invite holds."""
 
@@ -173,7 +177,7 @@ class Member:
     joined_ms: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class QueueTicket:
     """A place in the queue; ``seen_ms`` is when the waiting page was last known to be open."""
 
@@ -181,7 +185,7 @@ class QueueTicket:
     seen_ms: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
     """A taken unit of a host's capacity."""
 
@@ -191,7 +195,7 @@ class Slot:
     claimed_ms: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
     """One running title, from request to end."""
 

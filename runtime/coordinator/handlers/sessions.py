@@ -84,7 +84,7 @@ class SessionsHandler(SessionsBase):
                 query[name] = value
         states = {state for state in self.get_query_argument("state", "").split(",") if state}
         if states == {"live"}:
-            query["live"] = True
+            query["live"] = 1
         elif states:
             if "live" in states:
                 states |= {str(s) for s in SessionState if s not in (SessionState.ENDED, SessionState.FAILED)}

@@ -11,7 +11,7 @@ from .records import Records
 COLLECTION = "lock"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Lease:
     """``since_ms``: from when on somebody held it without a gap; the reaper trusts silence only after that."""
 

@@ -69,7 +69,8 @@ class Records(Generic[R]):
         values[self._key] = values.pop("_id")
         for name in self._keyed:
             values[name] = {_unescape(key): value for key, value in values.get(name, {}).items()}
-        return msgspec.convert(values, self._shape)
+        # Not strict: the embedded engine gives a boolean that was changed by ``$set`` back as 0 or 1.
+        return msgspec.convert(values, self._shape, strict=False)
 
     # --- operations ---
 

@@ -112,4 +112,5 @@ class Store:
 
 
 def _session_fields(session: Session) -> Document:
-    return {"live": not session.is_final, "owner_id": session.owner.id if session.owner else ""}
+    # A number, because not every engine keeps a changed boolean a boolean for its queries.
+    return {"live": 0 if session.is_final else 1, "owner_id": session.owner.id if session.owner else ""}

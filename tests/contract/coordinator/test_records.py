@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from runtime.chassis.clock import ManualClock
@@ -76,6 +77,16 @@ async def test_records_come_back_as_they_were(store: Store) -> None:
         assert await records.get(key) == inserted
 
 
+async def test_a_record_decoded_from_few_values_is_kept_whole(store: Store) -> None:
+    """As those are that come from a registry file, or from documents of an older release."""
+    values = {"name": "h", "control_url": "http://x", "edge_url": "ws://x/{port}", "capacity": 1}
+    host = await store.hosts.insert(msgspec.convert(values, Host))
+    document = await store.connection.collection("session_server").find_one({"_id": "h"})
+    assert document is not None
+    assert {"version", "heartbeat", "labels", "title"} <= set(document)
+    assert await store.hosts.save(host, replace(host, capacity=2)) is not None
+
+
 async def test_an_id_is_taken_once(store: Store) -> None:
     await store.sessions.insert(SESSION)
     with pytest.raises(DuplicateError):
@@ -138,6 +149,17 @@ async def test_values_that_engines_get_wrong_survive_changes(store: Store) -> No
     assert (back.queue, back.slot) == (SESSION.queue, 0)
 
 
+async def test_booleans_survive_changes(store: Store) -> None:
+    title = await store.titles.insert(TITLE)
+    for retired in (True, False, True):
+        saved = await store.titles.save(title, replace(title, retired=retired, bookable=not retired))
+        assert saved is not None
+        assert (saved.retired, saved.bookable) == (retired, not retired)
+        assert isinstance(saved.retired, bool)
+        title = saved
+    assert await store.titles.get(TITLE.name) == title
+
+
 async def test_change_reads_again_only_when_what_it_knew_is_old(store: Store) -> None:
     session = await store.sessions.insert(SESSION)
     await store.sessions.save(session, replace(session, participants=5))
@@ -182,17 +204,17 @@ async def test_queries_that_the_coordinator_makes(store: Store, clock: ManualClo
         return [session.id[0] for session in await store.sessions.find(query, **more)]  # type: ignore[arg-type]
 
     newest = (("created_ms", -1), ("_id", -1))
-    assert await ids({"live": True}) == ["0", "2", "4"]
+    assert await ids({"live": 1}) == ["0", "2", "4"]
     assert await ids({"owner_id": "user:1"}, sort=newest) == ["4", "1"]
     assert await ids({"state": {"$in": ["ended", "failed"]}}, sort=newest, limit=2) == ["5", "3"]
     after = {"$or": [{"created_ms": {"$lt": NOW + 1}}, {"created_ms": NOW + 1, "_id": {"$lt": "3" * 26}}]}
     assert await ids(after, sort=newest) == ["2", "1", "0"]
-    assert await store.sessions.count({"live": True, "owner_id": "user:2"}) == 1
-    assert await store.sessions.delete_where({"live": False, "created_ms": {"$lt": NOW + 2}}) == 2
+    assert await store.sessions.count({"live": 1, "owner_id": "user:2"}) == 1
+    assert await store.sessions.delete_where({"live": 0, "created_ms": {"$lt": NOW + 2}}) == 2
     assert await ids({}) == ["0", "2", "4", "5"]
-    assert await store.sessions.delete("5" * 26, live=True) is False
-    assert await store.sessions.delete("5" * 26, live=False) is True
-    assert await store.sessions.delete("5" * 26, live=False) is False
+    assert await store.sessions.delete("5" * 26, live=1) is False
+    assert await store.sessions.delete("5" * 26, live=0) is True
+    assert await store.sessions.delete("5" * 26, live=0) is False
 
 
 async def test_changes_of_others_are_found_and_own_ones_not(stores: tuple[Store, Store], clock: ManualClock) -> None:
