@@ -20,7 +20,7 @@ SHARED_FACTS = (
 SECRETS = (
     "vault_control_secret vault_cookie_secret vault_token_signing_key vault_turn_secret vault_mongodb_uri "
     "vault_mongodb_admin_password vault_mongodb_coordinator_password vault_mongodb_backup_password vault_mongodb_key_file "
-    "vault_windows_password vault_auto_logon_password"
+    "vault_windows_password vault_session_server_password vault_title_windows_share_password"
 ).split()
 # What Ansible itself puts beside an inventory's variables.
 MAGIC = (

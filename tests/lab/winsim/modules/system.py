@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 
 from tests.lab.winsim.errors import ModelError
 from tests.lab.winsim.state import State
@@ -51,15 +52,29 @@ def setup(state: State, arguments: Arguments) -> Result:
         "ip_addresses": [],
         "interfaces": [],
         "reboot_pending": bool(state.document["reboot_pending"]),
-        "date_time": {"epoch": str(machine.get("epoch_offset_seconds", 0) + _now()), "tz": "UTC"},
+        "date_time": {"iso8601": _clock(machine.get("clock_offset_seconds", 0)), "tz": "UTC"},
     }
     return {"ansible_facts": {"ansible_" + key: value for key, value in facts.items()}}
 
 
-def _now() -> int:
-    import time
+def _clock(offset_seconds: float) -> str:
+    """The machine's clock as its facts tell it; ``settings.machine.clock_offset_seconds`` lets it be wrong."""
+    now = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=offset_seconds)
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    return int(time.time())
+
+@model("community.windows.win_disk_facts")
+def win_disk_facts(state: State, arguments: Arguments) -> Result:
+    machine = state.section("settings").get("machine", {})
+    volume = {"size": 500_000_000_000, "size_remaining": machine.get("disk_free_bytes", 200_000_000_000)}
+    partition = {"drive_letter": "C", "volumes": [volume]}
+    return {"ansible_facts": {"ansible_disks": [{"number": 0, "partitions": [partition]}]}}
+
+
+@model("ansible.windows.win_listen_ports_facts")
+def win_listen_ports_facts(state: State, arguments: Arguments) -> Result:
+    machine = state.section("settings").get("machine", {})
+    return {"ansible_facts": {"tcp_listen": machine.get("listeners", []), "udp_listen": []}}
 
 
 @model("ansible.windows.async_status")

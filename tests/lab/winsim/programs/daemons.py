@@ -23,6 +23,7 @@ from tests.lab.winsim.state import State
 
 from .call import Finished
 
+_RUNTIME_MODULES = ("runtime", "runtime.session_server.windows_logon")
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/].*")
 STOP_SECONDS = 30.0
 POWER_OFF_SECONDS = 2.0
@@ -33,14 +34,13 @@ def start(state: State, name: str, command_line: str) -> None:
     """Run what a service or task names; raises :class:`ModelError` when its wrapper's own arguments are wrong."""
     words = _unwrap(state, paths.split_command_line(command_line))
     interpreter = os.environ.get("WINSIM_RUNTIME")
-    configuration = _session_server_configuration(words)
-    if configuration is None or interpreter is None or not state.writing:
+    if words[1:2] != ["-m"] or words[2] not in _RUNTIME_MODULES or interpreter is None or not state.writing:
         return
-    real = _translated(state, configuration, name)
-    log = state.root / "run" / f"{_file_name(name)}.log"
-    with log.open("ab") as output:
+    folder = state.root / "run"
+    folder.mkdir(exist_ok=True)
+    with (folder / f"{_file_name(name)}.log").open("ab") as output:
         process = subprocess.Popen(
-            [interpreter, "-m", "runtime", "session-server", "--config", str(real)],
+            [interpreter, "-m", words[2], *_real_words(state, words[3:], folder / f"{_file_name(name)}.json")],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -86,28 +86,23 @@ def _unwrap(state: State, words: list[str]) -> list[str]:
     return command
 
 
-def _session_server_configuration(words: list[str]) -> str | None:
-    return (
-        words[words.index("--config") + 1]
-        if "session-server" in words or any("windows_logon" in word for word in words)
-        else None
-    )
+def _real_words(state: State, words: list[str], configuration: Path) -> list[str]:
+    """Arguments with real paths; the configuration file is a copy, with real paths inside too."""
+    real = [str(_real(state, word)) for word in words]
+    place = real.index("--config") + 1
+    settings = json.loads(Path(real[place]).read_text())
+    configuration.touch(mode=0o600)
+    configuration.write_text(json.dumps(_real(state, settings), indent=1))
+    real[place] = str(configuration)
+    return real
 
 
-def _translated(state: State, configuration: str, name: str) -> Path:
-    def real(value: Any) -> Any:
-        if isinstance(value, str) and _WINDOWS_PATH.fullmatch(value):
-            return str(state.path(value))
-        if isinstance(value, dict):
-            return {key: real(item) for key, item in value.items()}
-        return [real(item) for item in value] if isinstance(value, list) else value
-
-    folder = state.root / "run"
-    folder.mkdir(exist_ok=True)
-    target = folder / f"{_file_name(name)}.json"
-    target.touch(mode=0o600)
-    target.write_text(json.dumps(real(json.loads(state.path(configuration).read_text())), indent=1))
-    return target
+def _real(state: State, value: Any) -> Any:
+    if isinstance(value, str) and _WINDOWS_PATH.fullmatch(value):
+        return str(state.path(value))
+    if isinstance(value, dict):
+        return {key: _real(state, item) for key, item in value.items()}
+    return [_real(state, item) for item in value] if isinstance(value, list) else value
 
 
 def _file_name(name: str) -> str:
@@ -177,6 +172,9 @@ def power_on(state: State) -> None:
 
 
 def start_task(state: State, key: str, task: dict[str, Any]) -> None:
+    """Start a scheduled task; one that runs is left alone, as ``multiple_instances`` 2 (ignore new) says."""
+    if running(state, key):
+        return
     action = task["actions"][0]
     start(state, key, f'"{action["path"]}" {action.get("arguments") or ""}')
     task["_status"] = "TASK_STATE_RUNNING"
@@ -205,6 +203,16 @@ def power_cycle(state: State) -> None:
         ):
             start_task(state, key, task)
     state.save()
+
+
+def run_runtime(state: State, words: list[str]) -> Finished:
+    """``python -m runtime ...`` in the foreground."""
+    interpreter = os.environ.get("WINSIM_RUNTIME")
+    if interpreter is None:
+        return Finished()
+    real = _real_words(state, words, state.root / "run" / "foreground.json")
+    done = subprocess.run([interpreter, *real], capture_output=True, text=True, cwd=PROJECT, timeout=120, check=False)
+    return Finished(done.returncode, done.stdout, done.stderr)
 
 
 def run_code(state: State, path: str, code: str, words: list[str]) -> Finished:

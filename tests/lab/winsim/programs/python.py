@@ -31,6 +31,8 @@ def python(call: Call) -> Finished:
     if words[:2] == ["-m", "pip"]:
         rest = [word for word in words[2:] if word not in ("--disable-pip-version-check", "--no-cache-dir")]
         return pip.install(call, rest[1:]) if rest[:1] == ["install"] else refuse(call)
+    if words[:2] == ["-m", "runtime"] and words[-1] == "--end-sessions":
+        return daemons.run_runtime(call.state, words)
     if words == ["--version"]:
         return Finished(0, "Python 3.12.10\r\n")
     if words[:1] == ["-c"]:
