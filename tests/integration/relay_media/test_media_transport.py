@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import socket
 import struct
+from collections import Counter
 
 import pylibsrtp
 import pytest
 
 from runtime.relay.core import rtcp, stun
+from runtime.relay.rtc.aiortc_adapter import SecureTransport, SrtpPair
+from runtime.relay.rtc.egress import Egress, Output
 from runtime.relay.rtc.hub import BadDescriptionError, MediaHub, MediaNotReadyError, MediaSettings, UnknownPlayerError
+from runtime.relay.rtc.ice import IcePeer
+from runtime.relay.rtc.legs import PlayerLeg
+from runtime.relay.rtc.peer import Peer
 from tests.support.media_peer import VIDEO_SSRC, VP8_DELTA, RawPeer, until
 from tests.support.media_session import Recorder, Session, SessionMaker
 
@@ -355,3 +362,40 @@ async def test_close_is_quick_says_goodbye_and_is_idempotent(make_session: Sessi
         sock.bind(("127.0.0.1", number))
     assert not session.events.named("player_closed")
     assert not session.events.named("streamer_closed")
+
+
+async def test_players_that_left_leave_nothing_behind(session: Session) -> None:
+    """Whether they said goodbye, were removed, never answered or never finished their handshake."""
+    streamer = await session.streamer()
+
+    def alive() -> Counter[str]:
+        gc.collect()
+        kinds = (Peer, IcePeer, PlayerLeg, Egress, Output, SecureTransport, SrtpPair)
+        return Counter(type(o).__name__ for o in gc.get_objects() if type(o) in kinds)
+
+    before = alive()
+    for i in range(5):
+        left, removed = await session.player(f"left{i}"), await session.player(f"removed{i}")
+        await session.hub.offer_player(f"silent{i}")
+        halfway = await session.peer()
+        offer = await session.hub.offer_player(f"halfway{i}")
+        halfway.know(offer)
+        await session.hub.accept_player_answer(f"halfway{i}", halfway.answer(offer))
+        halfway.ice.check()
+        await asyncio.wait_for(halfway.ice.connected.wait(), 5)
+        await send_frame(streamer, i)
+        await left.close()
+        session.hub.remove_player(f"removed{i}")
+        session.hub.remove_player(f"silent{i}")
+        session.hub.remove_player(f"halfway{i}")
+        await until(lambda n=i: len(session.events.named("player_closed")) == n + 1)  # type: ignore[misc]
+        await removed.close()
+    for peer in session.peers[1:]:
+        await peer.close()
+    del left, removed, halfway, peer
+    session.peers = session.peers[:1]
+    await until(lambda: alive() == before, what=f"{alive() - before} are left")
+    bound = session.hub._port.sockets[0]
+    assert len(bound.peers) == 1
+    assert len(session.hub._port._by_ufrag) == 1
+    assert session.hub.stats().players == ()
