@@ -17,6 +17,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -184,8 +185,10 @@ class Session:
 
 def watch_while(session: Session, command: list[str], load: Load) -> int:
     """Run ``command`` while both watch and requests are made; answer its exit code. Its output goes to our error stream."""
+    # By way of a file: Ansible refuses the non-blocking streams that the browser's driver leaves us with.
+    output = tempfile.TemporaryFile()  # noqa: SIM115
     load.start()
-    process = subprocess.Popen(command, stdout=sys.stderr, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + COMMAND_SECONDS
         while process.poll() is None:
@@ -197,6 +200,9 @@ def watch_while(session: Session, command: list[str], load: Load) -> int:
             process.terminate()
             process.wait(10)
         load.stop()
+        output.seek(0)
+        print(output.read().decode(errors="replace"), file=sys.stderr)
+        output.close()
     return process.returncode
 
 
