@@ -17,6 +17,7 @@ from runtime.relay.core.rtp import HEADER, Header, renumber_extensions
 
 from . import aiortc_adapter as srtp
 from .ice import Path
+from .pacing import Pacer
 from .segmentation import MAX_BYTES, MAX_SEGMENTS
 from .udp import BATCH_PACKETS, RECEIVE_BYTES
 
@@ -61,6 +62,7 @@ class Receiver(Protocol):
     octets: int
     frames: int
     sends_dropped: int
+    pacer: Pacer | None  # None: packets leave at once
 
     @property
     def path(self) -> Path: ...
@@ -145,8 +147,12 @@ class BatchSender:
             if any(map(srtp.protect, repeat(receiver.srtp_handle), pointers, length_pointers)):
                 self.counters["protect_failed"] += 1
                 continue
-            path = receiver.path
-            taken = path[0].send_batch(data, stride, count, path[1])
+            pacer = receiver.pacer
+            if pacer is None:
+                path = receiver.path
+                taken = path[0].send_batch(data, stride, count, path[1])
+            else:
+                taken = pacer.send(data, stride, count)
             receiver.packets += taken
             receiver.octets += total if taken == count else taken * stride
             if taken != count:

@@ -25,6 +25,7 @@ from runtime.relay.core.rtp import (
 from .batch import BatchSender, Wire
 from .ice import Path
 from .ingest import CNAME, Ingest, Source
+from .pacing import Pacer
 from .peer import Peer
 
 MAX_NACKED = 512
@@ -48,6 +49,7 @@ class Output:
         self.sequence_offset = self.timestamp_offset = 0
         self.packets = self.octets = self.frames = 0
         self.sends_dropped = self.resent = self.nacked = 0
+        self.pacer: Pacer | None = None
         self._first_sequence: int | None = None
         self._earned = 0
         self._rtx_sequence = secrets.randbits(15)
@@ -151,6 +153,7 @@ class Egress:
         self.round_trip_seconds: float | None = None
         self.bitrate_bps = 0
         self.fps = 0.0
+        self.pacer = Pacer(peer.ice, limits.start_bps)
         self._backoff = RepairBackoff()
         self._by_ssrc = {output.ssrc: output for output in outputs}
         self._measured: tuple[float, int, int] = (time.monotonic(), 0, 0)
@@ -158,6 +161,9 @@ class Egress:
     def start(self, ingest: Ingest | None) -> None:
         """The player is connected."""
         self.peer.on_rtcp.append(self._feedback)
+        for output in self.outputs:
+            # Sound is small and must not wait behind a picture.
+            output.pacer = self.pacer if output.kind == "video" else None
         if ingest is not None:
             self.follow(ingest, "join")
 
@@ -173,6 +179,8 @@ class Egress:
                 source.request_keyframe(cause)
 
     def stop(self) -> None:
+        """Send nothing more until ``follow``."""
+        self.pacer.stop()
         for output in self.outputs:
             output.detach()
 
@@ -190,6 +198,9 @@ class Egress:
         self.fps = (count - frames) / seconds
         self._measured = (now, total, count)
         self.link.sent(self.bitrate_bps, seconds)
+        usable = self.link.usable_bps(now) or self.link.limits.start_bps
+        # A link whose estimate is below what is sent must not be starved by our pacing on top.
+        self.pacer.bucket.rate_bps = max(usable, self.bitrate_bps)
 
     def _feedback(self, packet: rtcp.RtcpPacket, now: float) -> None:
         if isinstance(packet, rtcp.Nack):

@@ -19,6 +19,7 @@ from . import aiortc_adapter as srtp
 from .batch import BatchSender
 from .ice import Path
 from .interface import BadDescriptionError, MediaSettings, UnknownPlayerError
+from .pacing import Pacer
 from .peer import Peer
 from .udp import UdpPort
 
@@ -56,6 +57,7 @@ class _Leg:
         self.sequence_offset = self.timestamp_offset = 0
         self.srtp_handle: Any = None
         self.packets = self.octets = self.frames = self.sends_dropped = 0
+        self.pacer: Pacer | None = None
         self.source = 0
         self.level_id = 0
         self.payload_type = OPUS.pt

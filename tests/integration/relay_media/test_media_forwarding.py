@@ -290,6 +290,26 @@ async def test_a_player_that_offers_gets_its_own_numbers(session: Session) -> No
     assert [(number, size) for number, _, size in rtp.extensions(rtx)] == [(2, 3), (7, 1)]
 
 
+async def test_a_burst_is_spread_and_arrives_whole_and_in_order(session: Session) -> None:
+    """A keyframe of 600 kB at once; sound passes it."""
+    streamer = await session.streamer()
+    player = await session.player()
+    video, audio = ssrc_of(player, "video"), ssrc_of(player, "audio")
+    for i in range(500):
+        marker = i == 499
+        await streamer.send_rtp(streamer.packet(timestamp=3000, marker=marker, payload=VP8_KEYFRAME + bytes(1100)))
+        if i % 50 == 49:
+            await asyncio.sleep(0)
+    await streamer.send_rtp(streamer.packet(ssrc=AUDIO_SSRC, pt=AUDIO_PT, timestamp=1, payload=b"sound"))
+    await until(lambda: player.received(audio))
+    await until(lambda: len(player.received(video)) == 500)
+    assert [sequence_of(p) for p in player.received(video)] == [100 + i for i in range(500)]
+    egress = session.hub._players["p1"].egress
+    assert egress is not None
+    assert egress.pacer.delayed > 0
+    assert egress.pacer.waiting_bytes == 0
+
+
 async def test_a_returning_streamer_continues_every_players_stream(session: Session) -> None:
     streamer = await session.streamer()
     player = await session.player()
