@@ -27,7 +27,9 @@ _SCRUBBERS = (
     # anything that looks like a JWT
     (re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"), "[scrubbed]"),
     (re.compile(r"(/streamer/)[A-Za-z0-9_-]{8,}"), r"\1[scrubbed]"),
+    # invitations: "<session id>-<secret>", in pages' addresses, in the interface's and in bodies
     (re.compile(r"(/join/)[A-Za-z0-9_-]{8,}"), r"\1[scrubbed]"),
+    (re.compile(r"\b([a-z2-7]{26})-[A-Za-z0-9_-]{20,}"), r"\1-[scrubbed]"),
     (re.compile(r"(mongodb(?:\+srv)?://[^:/@\s]+:)[^@\s]+@"), r"\1[scrubbed]@"),
 )
 

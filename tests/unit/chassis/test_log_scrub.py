@@ -14,6 +14,7 @@ from runtime.chassis.log import scrub
         "Authorization: Bearer SECRETSECRET",
         "ws://127.0.0.1:4000/streamer/SECRETSECRET refused",
         "https://play.example/join/SECRETSECRET opened",
+        "GET /api/v1/invites/abcdefghijklmnopqrstuvwxyz-SECRETSECRETSECRET -> 200",
         "mongodb://user:SECRETSECRET@db:27017/x",
         "password=SECRETSECRET",
         "jwt eyJhbGciOi.SECRETSECRET.SECRETSECRET",
@@ -27,4 +28,6 @@ def test_secrets_are_scrubbed_and_the_rest_stays(line: str) -> None:
 
 def test_ordinary_lines_are_untouched() -> None:
     line = "session abc started on gpu1 in 1.2 s, port 42001"
+    assert scrub(line) == line
+    line = "DELETE /api/v1/sessions/abcdefghijklmnopqrstuvwxyz/invites/abcdefghijklmnop -> 200 in 3.1 ms"
     assert scrub(line) == line
