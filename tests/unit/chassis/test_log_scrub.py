@@ -14,7 +14,7 @@ from runtime.chassis.log import scrub
         "Authorization: Bearer SECRETSECRET",
         "ws://127.0.0.1:4000/streamer/SECRETSECRET refused",
         "https://play.example/join/SECRETSECRET opened",
-        "GET /api/v1/invites/abcdefghijklmnopqrstuvwxyz-SECRETSECRETSECRET -> 200",
+        "GET /api/v1/invites/abcdefghijklmnopqrstuvwxyz-SECRETSECRETSECRETSECRET -> 200",
         "mongodb://user:SECRETSECRET@db:27017/x",
         "password=SECRETSECRET",
         "jwt eyJhbGciOi.SECRETSECRET.SECRETSECRET",
