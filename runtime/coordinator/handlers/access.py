@@ -80,6 +80,15 @@ class OidcHandler(AccessHandler):
             path="/api/v1/sign-in",
         )
 
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """A person is looking at this: back to the catalogue, which shows the error."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, ServiceError) and error.code.startswith("sign_in"):
+            self.clear()
+            self.redirect(f"/?error={error.code}")
+            return
+        super().write_error(status_code, **kwargs)
+
 
 class OidcBeginHandler(OidcHandler):
     async def get(self) -> None:
@@ -106,17 +115,8 @@ class OidcCallbackHandler(OidcHandler):
         )
         await self.note("sign_in", principal)
         self.enter(principal)
-        self.remember("", 0)
+        self.remember("", 0)  # used up
         self.redirect(after)
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """A person is looking at this: back to the catalogue, which shows the error."""
-        error = kwargs.get("exc_info", (None, None, None))[1]
-        if isinstance(error, ServiceError) and error.code.startswith("sign_in"):
-            self.clear()
-            self.redirect(f"/?error={error.code}")
-            return
-        super().write_error(status_code, **kwargs)
 
 
 def callback_url(public_url: str) -> str:
