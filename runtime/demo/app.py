@@ -42,7 +42,9 @@ def main(arguments: Sequence[str]) -> int:
         print("pixelstream demo: --check needs the project's checkout; run it there.", file=sys.stderr)
         return 2
     try:
-        return asyncio.run(_unless_stopped(_check(options) if options.check else _run(options)))
+        if options.check:
+            return asyncio.run(_unless_stopped(_check(options), 1))  # what was cut short has not held
+        return asyncio.run(_unless_stopped(_run(options), 0))
     except DemoError as error:
         print(f"pixelstream demo: {error}", file=sys.stderr)
         return 1
@@ -81,8 +83,8 @@ def _stack(options: argparse.Namespace, *, port: int, idle: float, warning: floa
     )
 
 
-async def _unless_stopped(work: Coroutine[Any, Any, int]) -> int:
-    """The result of ``work``; 0 when a signal cancelled it, after it has cleaned up."""
+async def _unless_stopped(work: Coroutine[Any, Any, int], stopped_code: int) -> int:
+    """The result of ``work``; ``stopped_code`` when a signal cancelled it, after it has cleaned up."""
     stop = asyncio.Event()
     stop_on_signals(stop)
     working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
@@ -95,7 +97,7 @@ async def _unless_stopped(work: Coroutine[Any, Any, int]) -> int:
         return await working
     except asyncio.CancelledError:
         print("[demo] stopped, nothing is left running", file=sys.stderr, flush=True)
-        return 0
+        return stopped_code
 
 
 async def _run(options: argparse.Namespace) -> int:
