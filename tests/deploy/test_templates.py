@@ -311,15 +311,17 @@ def test_a_relay_is_reached_by_host_and_port_of_the_inventory_only(central: Runn
 def test_secrets_stay_out_of_the_log(central: Running) -> None:
     central.ask("/hosts/gpu1/8900/player?token=SECRET-TOKEN")
     central.ask("/join/SECRET-INVITE?name=x")
+    central.ask("/api/v1/invites/SECRET-INVITE")
     central.ask("/api/v1/me?token=SECRET-QUERY")
     deadline = time.monotonic() + 5
     log = ""
-    while log.count("\n") < 3 and time.monotonic() < deadline:
+    while log.count("\n") < 4 and time.monotonic() < deadline:
         log = (central.home / "pixelstream.log").read_text()
-    assert log.count("\n") == 3
+    assert log.count("\n") == 4
     everything = "".join(path.read_text() for path in central.home.glob("*.log"))
     assert "SECRET" not in everything
     assert "/join/-" in log
+    assert "/api/v1/invites/-" in log
 
 
 @needs_nginx
