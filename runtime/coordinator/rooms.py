@@ -112,8 +112,16 @@ class Rooms:
         session_id, _, secret = link.partition("-")
         if not is_session_id(session_id) or not secret:
             raise ServiceError("invite_not_found")
-        session = await self.session(session_id, missing="invite_not_found")
+        session = await self._inviting(session_id, secret)
         return *self._match(session, secret), session
+
+    async def _inviting(self, session_id: str, secret: str) -> Session:
+        """The session as the view has it, or by the database when the view lacks the invitation: another instance may
+        have made it a moment ago."""
+        session = await self.session(session_id, missing="invite_not_found")
+        if _invite_id(hashlib.sha256(secret.encode()).hexdigest()) not in session.invites:
+            session = await self.session(session_id, missing="invite_not_found", fresh=True)
+        return session
 
     def _match(self, session: Session, secret: str) -> tuple[str, Invite]:
         digest = hashlib.sha256(secret.encode()).hexdigest()
@@ -134,7 +142,7 @@ class Rooms:
     async def join(self, session_id: str, principal: Principal, *, link: str | None, name: str | None) -> Entry:
         """A token for ``principal``; raise ``forbidden``, an ``invite_...`` code, ``session_ended`` or
         ``session_not_ready``."""
-        session = await self.session(session_id)
+        session = await (self._inviting(session_id, link.partition("-")[2]) if link else self.session(session_id))
         participant = self._identity.participant(session_id, principal.id)
         shown = _clean(name or "", _NAME_CHARACTERS) or _clean(principal.name, _NAME_CHARACTERS)
         invited = self._invited(session, link) if link and not owns(principal, session) else None
