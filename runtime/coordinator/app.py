@@ -39,6 +39,7 @@ from .identity import Identity
 from .lifecycle import Lifecycle
 from .limits import RateLimit
 from .live import Hub
+from .measures import FleetCollector, Measures
 from .oidc import OidcClient
 from .openapi import document
 from .queueing import Queueing
@@ -97,11 +98,16 @@ class Coordinator:
             deadline_seconds=config.sessions.host_deadline_seconds,
             ca_file=config.control_ca_file,
         )
-        capacity = Capacity(store, fleet, clock, config.sessions.placement)
+        registry = metrics.new_registry()
+        measures = Measures(registry)
+        registry.register(FleetCollector(fleet, hub, store.connection, clock))
+        capacity = Capacity(store, fleet, clock, config.sessions.placement, measures.placement)
         lifecycle = Lifecycle(store, fleet, capacity, hosts, clock, config.sessions, self._start_request)
         accounts = Accounts(store, config.access, clock)
         identity = Identity(config, accounts, clock)
         queueing = Queueing(fleet, lifecycle, hub, clock, config.sessions)
+        lifecycle.observers.append(measures.observe)
+        lifecycle.observers.append(self._room_may_have_appeared)
         limits = config.rate_limits
         self._sync = Sync(store, fleet, accounts, clock)
         self._timers = Timers(store, [Reaper(store, fleet, lifecycle, clock, config.sessions).sweep, queueing.round])
@@ -124,7 +130,8 @@ class Coordinator:
             hosts=hosts,
             rooms=Rooms(config, fleet, lifecycle, identity, self._signer, clock),
             verifier=RequestVerifier(COORDINATOR, clock),
-            metrics=metrics.new_registry(),
+            metrics=registry,
+            measures=measures,
             static=_STATIC,
             requests_limit=RateLimit(clock, per_minute=limits.requests_per_minute, burst=limits.requests_burst),
             creates_limit=RateLimit(clock, per_minute=limits.creates_per_minute, burst=limits.creates_burst),
@@ -181,6 +188,10 @@ class Coordinator:
         if self.config.ready_file:
             _write_ready(Path(self.config.ready_file), self.port)
         logger.info("coordinator %s answers on %s:%d", self.instance, self.config.listen.address, self.port)
+
+    def _room_may_have_appeared(self, _: Session | None, after: Session) -> None:
+        if after.is_final:
+            self._timers.wake()
 
     async def _tell(self) -> None:
         self.service.queueing.tell()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from prometheus_client import Histogram
+
 from runtime.chassis.clock import Clock
 
 from .domain.model import Session, Title
@@ -20,7 +22,8 @@ _RACES = 25
 class Capacity:
     """Claims over the hosts of the fleet."""
 
-    def __init__(self, store: Store, fleet: Fleet, clock: Clock, policy: str) -> None:
+    def __init__(self, store: Store, fleet: Fleet, clock: Clock, policy: str, placement: Histogram) -> None:
+        self._placement = placement
         self._store, self._fleet, self._clock, self._policy = store, fleet, clock, policy
 
     def choose(self, title: Title, refused_by: Iterable[str] = ()) -> Placement | Refusal:
@@ -30,6 +33,7 @@ class Capacity:
     async def claim(self, title: Title, session_id: str, refused_by: Iterable[str] = ()) -> Placement | Refusal:
         """Choose a host and take the slot. The caller must :meth:`settle` the claim once it is on the session."""
         blocked: list[tuple[str, int]] = []
+        began = self._clock.monotonic()
         try:
             for _ in range(_RACES):
                 chosen = self.choose(title, refused_by)
@@ -44,6 +48,7 @@ class Capacity:
                         # Stays counted as used until this call ends, so that the next turn chooses another.
                         blocked.append((chosen.host, chosen.slot))
                 if taken:
+                    self._placement.observe(self._clock.monotonic() - began)
                     return chosen
             logger.warning("gave up placing %s after %d lost races", title.name, _RACES)
             return Refusal("busy", "Other requests took every free slot first.")

@@ -23,6 +23,7 @@ from .identity import Identity
 from .lifecycle import Lifecycle
 from .limits import RateLimit
 from .live import Hub
+from .measures import Measures
 from .oidc import OidcClient
 from .openapi import Document
 from .queueing import Queueing
@@ -54,6 +55,7 @@ class Service:
     rooms: Rooms
     verifier: RequestVerifier
     metrics: CollectorRegistry
+    measures: Measures
     static: Path
     requests_limit: RateLimit
     creates_limit: RateLimit

@@ -38,6 +38,10 @@ class CoordinatorHandler(JsonHandler):
         return super().prepare()
 
     def on_finish(self) -> None:
+        if self._counted:
+            elapsed = self.request.request_time()
+            labels = (type(self).__name__, self.request.method, str(self.get_status()))
+            self.service.measures.request.labels(*labels).observe(elapsed)
         self.uncount()
         super().on_finish()
 
