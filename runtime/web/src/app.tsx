@@ -2,10 +2,12 @@ import type { ComponentType, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { asApiError } from "./api/client";
 import { t } from "./i18n";
-import { loadMe } from "./me";
+import { loadMe, me } from "./me";
 import { CataloguePage } from "./pages/catalogue";
 import { NotFoundPage, OfflinePage } from "./pages/not-found";
 import { Shell } from "./pages/shell";
+import { SignInForm } from "./pages/sign-in";
+import { wantsSignIn } from "./pages/sign-in-state";
 import { path } from "./router";
 import { MessagePage } from "./ui/message";
 import { Toasts } from "./ui/toasts";
@@ -13,6 +15,7 @@ import { Toasts } from "./ui/toasts";
 /** Pages that the catalogue does not need are fetched when they are opened. */
 const lazyPages = {
   session: async () => (await import("./session/session-page")).SessionPage as ComponentType<{ argument: string }>,
+  admin: async () => (await import("./admin/admin-page")).AdminPage as ComponentType<{ argument: string }>,
   join: async () => (await import("./session/join-page")).JoinPage as ComponentType<{ argument: string }>,
 };
 
@@ -24,6 +27,7 @@ export function routeOf(pathname: string): Route {
   const parts = pathname.split("/").filter(Boolean).map(decodeSegment);
   const [first, second] = parts;
   if (first === undefined) return { page: "catalogue" };
+  if (first === "admin" && parts.length <= 2) return { page: "admin", argument: second ?? "" };
   if (parts.length === 2 && second && (first === "session" || first === "join"))
     return { page: first, argument: second };
   return { page: "notFound" };
@@ -52,6 +56,15 @@ export function App(): JSX.Element {
 }
 
 function RoutedPage({ route }: { route: Route }): JSX.Element {
+  // Where everybody must sign in, invitations and what they lead to are the exception.
+  const isOpen = route.page === "join" || route.page === "session";
+  if (wantsSignIn.value || (me.value?.features.must_sign_in && !isOpen)) {
+    return (
+      <Shell>
+        <SignInForm />
+      </Shell>
+    );
+  }
   if (route.page === "catalogue") {
     return (
       <Shell>
@@ -66,7 +79,13 @@ function RoutedPage({ route }: { route: Route }): JSX.Element {
       </Shell>
     );
   }
-  return <LazyPage key={`${route.page}/${route.argument}`} name={route.page} argument={route.argument} />;
+  return (
+    <LazyPage
+      key={route.page === "admin" ? "admin" : `${route.page}/${route.argument}`}
+      name={route.page}
+      argument={route.argument}
+    />
+  );
 }
 
 function LazyPage({ name, argument }: { name: LazyName; argument: string }): JSX.Element {

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
-TYPES = (ROOT / "runtime/web/src/api/types.ts").read_text(encoding="utf-8")
+PAGES = ROOT / "runtime/web/src"
+TYPES = "".join((PAGES / name).read_text(encoding="utf-8") for name in ("api/types.ts", "admin/types.ts"))
 DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "runtime/coordinator/openapi.yaml").read_text(encoding="utf-8"))
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 
@@ -19,7 +20,12 @@ MEMBER = re.compile(r"^  (\w+)(\??): (.+?);$", re.MULTILINE)
 UNION = re.compile(r'^(?:\(?"\w+"(?: \| "\w+")*\)?)(?:\[\])?$')
 
 # Names that differ, because the same shape has another name or stands inline in the document.
-ALIASES = {"TitleLimits": SCHEMAS["Title"]["properties"]["limits"]}
+ALIASES = {
+    "TitleLimits": SCHEMAS["Title"]["properties"]["limits"],
+    "AdminTitleLimits": SCHEMAS["AdminTitle"]["properties"]["limits"],
+    "HostHeartbeat": SCHEMAS["Host"]["properties"]["heartbeat"],
+    "HostGpu": SCHEMAS["Host"]["properties"]["heartbeat"]["properties"]["gpus"]["items"],
+}
 NOT_IN_DOCUMENT = {"Page", "ErrorBody"}
 
 

@@ -31,6 +31,7 @@ export interface RequestOptions {
   /** Cancels the request; the caller then gets the signal's own AbortError. */
   signal?: AbortSignal;
   timeoutMs?: number;
+  headers?: Record<string, string>;
   /** Makes a repeated POST safe: the service answers the second one from the first. */
   idempotencyKey?: string;
 }
@@ -78,8 +79,23 @@ export async function request<T>(method: string, path: string, options: RequestO
   }
 }
 
+/** Like `request`, for answers that are plain text. */
+export async function requestText(path: string, options: RequestOptions = {}): Promise<string> {
+  const response = await send("GET", path, options, false);
+  if (response.ok) return response.text();
+  throw refusal(response, await response.json().catch(() => undefined));
+}
+
 async function attempt<T>(method: string, path: string, options: RequestOptions, isWrite: boolean): Promise<T> {
-  const headers: Record<string, string> = { Accept: "application/json" };
+  const response = await send(method, path, options, isWrite);
+  if (response.status === 204) return undefined as T;
+  const decoded = await response.json().catch(() => undefined);
+  if (response.ok && decoded !== undefined) return decoded as T;
+  throw refusal(response, decoded);
+}
+
+async function send(method: string, path: string, options: RequestOptions, isWrite: boolean): Promise<Response> {
+  const headers: Record<string, string> = { Accept: "application/json", ...options.headers };
   if (isWrite && csrfToken !== undefined) headers["X-CSRF-Token"] = csrfToken;
   if (options.idempotencyKey !== undefined) headers["Idempotency-Key"] = options.idempotencyKey;
   const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store" };
@@ -89,19 +105,13 @@ async function attempt<T>(method: string, path: string, options: RequestOptions,
   }
   const deadline = AbortSignal.timeout(options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   init.signal = options.signal ? AbortSignal.any([options.signal, deadline]) : deadline;
-
-  let response: Response;
   try {
-    response = await fetch(path, init);
+    return await fetch(path, init);
   } catch (error) {
     if (options.signal?.aborted) throw error;
     if (deadline.aborted) throw new ApiError("timeout", "No answer in time.");
     throw new ApiError("offline", "The service cannot be reached.");
   }
-  if (response.status === 204) return undefined as T;
-  const decoded = await response.json().catch(() => undefined);
-  if (response.ok && decoded !== undefined) return decoded as T;
-  throw refusal(response, decoded);
 }
 
 function refusal(response: Response, decoded: unknown): ApiError {

@@ -71,6 +71,20 @@ export const formatDateTime = (ms: number): string => formats.value.dateTime.for
 export const formatNumber = (value: number): string => formats.value.number.format(value);
 export const formatPercent = (fraction: number): string => formats.value.percent.format(fraction);
 
+const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"] as const;
+
+/** 1500000000 → "1.5 GB". */
+export function formatBytes(bytes: number): string {
+  const step = bytes > 0 ? Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log10(bytes) / 3)) : 0;
+  const format = new Intl.NumberFormat(language.value, {
+    style: "unit",
+    unit: BYTE_UNITS[step] ?? "byte",
+    unitDisplay: "short",
+    maximumFractionDigits: 1,
+  });
+  return format.format(bytes / 1000 ** step);
+}
+
 /** 65 → "1:05", 3725 → "1:02:05". */
 export function formatClock(seconds: number): string {
   const whole = Math.max(0, Math.ceil(seconds));
@@ -81,6 +95,9 @@ export function formatClock(seconds: number): string {
 
 /** "3 minutes", "40 seconds": for sentences. */
 export function formatDuration(seconds: number): string {
-  const { minutes, seconds: inSeconds } = t().common;
-  return seconds >= 90 ? minutes(Math.round(seconds / 60)) : inSeconds(Math.max(1, Math.round(seconds)));
+  const { days, hours, minutes, seconds: inSeconds } = t().common;
+  if (seconds < 90) return inSeconds(Math.max(1, Math.round(seconds)));
+  if (seconds < 90 * 60) return minutes(Math.round(seconds / 60));
+  if (seconds < 36 * 3600) return hours(Math.round(seconds / 3600));
+  return days(Math.round(seconds / 86_400));
 }

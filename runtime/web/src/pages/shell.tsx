@@ -1,9 +1,13 @@
 import type { ComponentChildren, JSX } from "preact";
+import { asApiError } from "../api/client";
 import { isEmbedded } from "../embed/inside";
-import { type Language, language, languages, setLanguage, t } from "../i18n";
-import { me } from "../me";
+import { errorText, type Language, language, languages, setLanguage, t } from "../i18n";
+import { isAdmin, me } from "../me";
+import { path } from "../router";
 import { Icon, Logo } from "../ui/icons";
 import { setTheme, type Theme, theme } from "../ui/theme";
+import { toast } from "../ui/toasts";
+import { askToSignIn, signOut } from "./sign-in-state";
 
 const THEME_ICONS = { auto: "auto", light: "sun", dark: "moon" } as const;
 
@@ -12,9 +16,9 @@ function siteName(): string {
 }
 
 /** Header, content and the skip link of every page but the player. */
-export function Shell({ children }: { children: ComponentChildren }): JSX.Element {
+export function Shell({ children, wide }: { children: ComponentChildren; wide?: boolean }): JSX.Element {
   return (
-    <div class="shell">
+    <div class={`shell ${wide ? "shell-wide" : ""}`}>
       <a class="skip-link" href="#content">
         {t().common.skipToContent}
       </a>
@@ -33,9 +37,11 @@ function Header(): JSX.Element {
         <Logo />
         <span>{siteName()}</span>
       </a>
+      <Navigation />
       <div class="header-tools">
         <ThemeSwitch />
         <LanguageSwitch />
+        <SignedIn />
       </div>
     </header>
   );
@@ -83,5 +89,53 @@ export function ThemeSwitch(): JSX.Element {
         ))}
       </select>
     </label>
+  );
+}
+
+function Navigation(): JSX.Element | null {
+  const current = path.value;
+  const links = [
+    { href: "/", text: t().shell.catalogue, isHere: current === "/" },
+    ...(isAdmin() ? [{ href: "/admin", text: t().shell.admin, isHere: current.startsWith("/admin") }] : []),
+  ];
+  // A single link to where one already is helps nobody.
+  if (links.length < 2) return null;
+  return (
+    <nav aria-label={siteName()}>
+      {links.map(({ href, text, isHere }) => (
+        <a key={href} href={href} aria-current={isHere ? "page" : undefined}>
+          {text}
+        </a>
+      ))}
+    </nav>
+  );
+}
+
+/** Who is signed in and the way out, or the way in where one can sign in. */
+function SignedIn(): JSX.Element | null {
+  const visitor = me.value;
+  if (!visitor || visitor.features.sign_in === "none") return null;
+  const texts = t().signIn;
+  if (visitor.kind === "anonymous") {
+    return (
+      <button type="button" class="button compact quiet" data-testid="sign-in" onClick={askToSignIn}>
+        {texts.submit}
+      </button>
+    );
+  }
+  return (
+    <button
+      type="button"
+      class="button compact quiet"
+      data-testid="sign-out"
+      aria-label={texts.out}
+      title={texts.signedInAs(visitor.name)}
+      onClick={() =>
+        void signOut().catch((error: unknown) => toast(errorText(asApiError(error)).what, { kind: "error" }))
+      }
+    >
+      <Icon name="leave" size={18} />
+      <span>{texts.out}</span>
+    </button>
   );
 }

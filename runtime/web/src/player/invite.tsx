@@ -107,8 +107,8 @@ function InviteForm(): JSX.Element {
             {EXPIRIES.map((seconds) => (
               <option key={seconds} value={String(seconds)}>
                 {seconds > 24 * HOUR_SECONDS
-                  ? texts.days(seconds / 24 / HOUR_SECONDS)
-                  : texts.hours(seconds / HOUR_SECONDS)}
+                  ? t().common.days(seconds / 24 / HOUR_SECONDS)
+                  : t().common.hours(seconds / HOUR_SECONDS)}
               </option>
             ))}
           </select>
