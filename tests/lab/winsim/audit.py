@@ -1,0 +1,101 @@
+"""Look at deployed simulated hosts from inside: ``python -m tests.lab.winsim.audit HOSTS_FOLDER``.
+
+Every statement is one that an administrator could check on a real host by hand; exit code 1 with those that fail.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .state import State
+
+DATA = "C:\\ProgramData\\Pixelstream"
+SECRETS = ("lab-control-secret", "lab-desktop-password")
+
+
+def faults(state: State) -> Iterator[str]:
+    """Everything about one host that is not as it should be."""
+    yield from _rights(state)
+    yield from _ways_in(state)
+    yield from _texts(state)
+    for name, wanted in (("longpathsenabled", 1), ("hibernateenabled", 0), ("tdrdelay", 10)):
+        values = [key[name]["data"] for key in state.section("registry").values() if name in key]
+        if values != [wanted]:
+            yield f"{name} is {values}, not {wanted}"
+
+
+def _access(state: State, path: str) -> dict[str, Any]:
+    key = str(state.path(path).relative_to(state.files))
+    found: dict[str, Any] = state.section("acl").get(key, {"inherits": True, "entries": []})
+    return found
+
+
+def _rights(state: State) -> Iterator[str]:
+    """The configuration holds the host's key: its account may read it, and nobody else gets in by inheritance."""
+    root = _access(state, DATA)
+    if root["inherits"] or {entry["user"] for entry in root["entries"]} != {"administrators", "system"}:
+        yield f"{DATA} is open: {root}"
+    account = "nt service\\pixelstreamsessionserver" if _is_service(state) else "pixelstream"
+    entries = [(entry["user"], entry["rights"]) for entry in _access(state, DATA + "\\session-server.json")["entries"]]
+    if entries != [(account, ["Read"])]:
+        yield f"session-server.json is readable by {entries}"
+    if account == "pixelstream":
+        groups = [group for group, members in state.section("groups").items() if "pixelstream" in members]
+        if groups != ["users"]:
+            yield f"the desktop's account is in {groups}"
+        if "pixelstream" not in state.section("rights").get("SeDenyNetworkLogonRight", []):
+            yield "the desktop's account may log on by network"
+
+
+def _is_service(state: State) -> bool:
+    return "pixelstreamsessionserver" in state.section("services")
+
+
+def _ways_in(state: State) -> Iterator[str]:
+    rules = state.section("firewall")
+    open_to_all = {
+        name: rule["localport"] for name, rule in rules.items() if rule["enabled"] and rule["remoteip"] == "any"
+    }
+    wanted = {"Pixelstream media": "8900-8919"}
+    if "pixelstreamnginx" in state.section("services"):
+        wanted["Pixelstream web"] = "80,443"
+    if open_to_all != wanted:
+        yield f"open to everybody: {open_to_all}"
+    built_in = rules["Windows Remote Management (HTTP-In)"]
+    if built_in["enabled"] or not rules["Pixelstream WinRM"]["enabled"]:
+        yield "WinRM is open to whole networks"
+
+
+def _texts(state: State) -> Iterator[str]:
+    """Secrets are in no log, no command line and no task; separators are not doubled."""
+    calls = (state.root / "calls.jsonl").read_text()
+    remembered = json.dumps({name: state.section(name) for name in ("services", "tasks", "registry", "settings")})
+    for secret in SECRETS:
+        if secret in calls or secret in remembered:
+            yield f"{secret}... is readable in what the machine remembers"
+    lines = [service["path"] for service in state.section("services").values()]
+    actions = [action for task in state.section("tasks").values() for action in task["actions"]]
+    lines += [str(action[key]) for action in actions for key in ("path", "arguments", "working_directory")]
+    yield from (f"doubled separators: {line}" for line in lines if "\\\\" in line)
+    configuration = json.loads(state.path(DATA + "\\session-server.json").read_text())
+    if "\\\\" in configuration["data_directory"]:
+        yield f"doubled separators: {configuration['data_directory']}"
+
+
+def main(folder: Path) -> int:
+    found = [
+        f"{host.name}: {fault}"
+        for host in sorted(folder.iterdir())
+        if host.is_dir()
+        for fault in faults(State(host, host.name.upper(), "ansible"))
+    ]
+    print("\n".join(found) or "as it should be")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
