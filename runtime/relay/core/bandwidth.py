@@ -100,13 +100,20 @@ class LinkEstimate:
         elif fraction_lost < LOW_LOSS:
             self._loss_limit_bps = min(self.limits.maximum_bps, self._loss_limit_bps * INCREASE_PER_SECOND**seconds)
 
+    def may_try_more(self, now: float) -> bool:
+        """Nothing speaks against sending more than the estimate says."""
+        return now - self._fell_at > self._hold_seconds and self.fraction_lost < LOW_LOSS
+
+    def tried_more(self) -> None:
+        """More is being sent as a trial; if the estimate falls now, the next trial comes later."""
+        self._tried_more = True
+
     def usable_bps(self, now: float) -> int | None:
         """None while nothing is known. A link that fell silent keeps its last value: silence is not capacity."""
         if self._reported_at is None:
             return None
         wanted = float(self.remb_bps) if self.remb_bps is not None else self._loss_limit_bps
-        calm = now - self._fell_at > self._hold_seconds and self.fraction_lost < LOW_LOSS
-        if calm and wanted < PROBE_FACTOR * self._peak_bps:
+        if self.may_try_more(now) and wanted < PROBE_FACTOR * self._peak_bps:
             wanted = PROBE_FACTOR * self._peak_bps
             self._tried_more = True
         proven = max(float(self.limits.start_bps), PROBE_FACTOR * self._peak_bps)

@@ -150,14 +150,21 @@ class Numbering:
         self.timestamp_offset = 0
         self.last: tuple[int, int, float] | None = None  # sequence number, timestamp and time of the last one sent
 
-    def align(self, sequence: int, timestamp: int, now: float) -> None:
-        """Choose offsets so that this packet of a new source directly follows the last one sent, in order and in
-        time."""
+    def align(self, sequence: int, timestamp: int, now: float, timestamp_offset: int | None = None) -> None:
+        """Choose offsets so that this packet of a new source directly follows the last one sent, in order and time.
+
+        ``timestamp_offset`` is used if it is known from the sources' clocks and does not go backwards.
+        """
         if self.last is None:
             return
         last_sequence, last_timestamp, at = self.last
-        elapsed = max(1, int((now - at) * self.clock_rate))
         self.sequence_offset = (last_sequence + 1 - sequence) & 0xFFFF
+        if timestamp_offset is not None:
+            ahead = (timestamp + timestamp_offset - last_timestamp) & 0xFFFFFFFF
+            if 0 < ahead < 10 * self.clock_rate:
+                self.timestamp_offset = timestamp_offset & 0xFFFFFFFF
+                return
+        elapsed = max(1, int((now - at) * self.clock_rate))
         self.timestamp_offset = (last_timestamp + elapsed - timestamp) & 0xFFFFFFFF
 
     def withhold(self, count: int) -> None:

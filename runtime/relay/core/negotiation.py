@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .bandwidth import BandwidthLimits
-from .rtp import ABS_SEND_TIME, FORWARDED_EXTENSIONS, TRANSPORT_CC
+from .rtp import ABS_SEND_TIME, FORWARDED_EXTENSIONS, RTP_STREAM_ID, TRANSPORT_CC
 from .sdp import Codec, Description, SdpError, Section, same_parameters
 
 SCTP_PORT = 5000
@@ -110,6 +110,9 @@ def _track(section: Section, codec: Codec) -> Track:
     if _TWCC in codec.feedback and TRANSPORT_CC in section.extensions:
         feedback.append(_TWCC)
         extensions[TRANSPORT_CC] = section.extensions[TRANSPORT_CC]
+    rids = section.simulcast_send if RTP_STREAM_ID in section.extensions else ()
+    if len(rids) > 1:
+        extensions[RTP_STREAM_ID] = section.extensions[RTP_STREAM_ID]
     grouped = {ssrc for name, group in section.ssrc_groups if name == "FID" for ssrc in group[1:]}
     ssrcs = tuple(ssrc for ssrc in section.ssrcs if ssrc not in grouped)
     return Track(
@@ -118,7 +121,7 @@ def _track(section: Section, codec: Codec) -> Track:
         replace(codec, feedback=tuple(feedback)),
         extensions,
         ssrcs,
-        section.simulcast_send,
+        rids if len(rids) > 1 else (),
     )
 
 
@@ -171,6 +174,9 @@ def answer_streamer(
             speaks = track.kind == "audio" and microphone_ssrc is not None and section.receives
             direction = "sendrecv" if speaks else "recvonly"
             lines += _rtp_lines(section.kind, section.mid, direction, codec, track.extensions, local)
+            if track.rids:
+                lines += [f"a=rid:{rid} recv" for rid in track.rids]
+                lines.append(f"a=simulcast:recv {';'.join(track.rids)}")
             if speaks and microphone_ssrc is not None:
                 lines += _source_lines(section.kind, (microphone_ssrc,), "relay")
     return _text(lines)

@@ -98,6 +98,14 @@ def extension_offset(packet: bytes, number: int, size: int) -> int:
     return 0
 
 
+def extension_text(packet: bytes, number: int) -> str:
+    """The value of extension ``number`` as ASCII, as stream identifiers are; empty if it is not there."""
+    for found, pos, length in extensions(packet):
+        if found == number:
+            return packet[pos : pos + length].decode("ascii", "replace")
+    return ""
+
+
 def renumber_extensions(packet: bytes, numbers: Mapping[int, int]) -> bytes:
     """The packet with extension numbers replaced and its length unchanged; those that map to 0 become padding."""
     if not packet[0] & 0x10 or not header_bytes(packet):

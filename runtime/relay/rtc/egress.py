@@ -12,6 +12,7 @@ from runtime.relay.core import rtcp
 from runtime.relay.core.bandwidth import BandwidthLimits, LinkEstimate
 from runtime.relay.core.forwarding import Numbering, ResendBudget
 from runtime.relay.core.keyframes import RepairBackoff
+from runtime.relay.core.layers import MIN_STAY_SECONDS, choose_layer
 from runtime.relay.core.negotiation import Outgoing
 from runtime.relay.core.rtp import (
     ABS_SEND_TIME,
@@ -44,6 +45,7 @@ class Output:
         self.numbering = Numbering(stream.codec.clock_rate)
         self.budget = ResendBudget()
         self.source: Source | None = None
+        self.next_source: Source | None = None  # another layer, from its next keyframe on
         self.wire = Wire(0, stream.codec.pt)
         self.srtp_handle: Any = None
         self.sequence_offset = self.timestamp_offset = 0
@@ -51,6 +53,7 @@ class Output:
         self.sends_dropped = self.resent = self.nacked = 0
         self.pacer: Pacer | None = None
         self._first_sequence: int | None = None
+        self._clock_offset: int | None = None
         self._earned = 0
         self._rtx_sequence = secrets.randbits(15)
         self._sr_sent: collections.OrderedDict[int, float] = collections.OrderedDict()
@@ -64,6 +67,7 @@ class Output:
 
     def attach(self, source: Source) -> None:
         """Follow ``source``; the offsets that hide the change are fixed at its next packet."""
+        self._clock_offset = self._offset_by_clock(source)
         self.detach()
         numbers = extension_numbers(source.track.extensions, self.stream.extensions)
         self.wire = Wire(
@@ -73,11 +77,35 @@ class Output:
         self.source = source
         source.add(self)
 
+    def change_to(self, source: Source) -> None:
+        """Follow another layer from its next keyframe on, and the present one until then."""
+        if self.next_source is source:
+            return
+        if self.next_source is not None:
+            self.next_source.forget_waiting(self)
+            self.next_source = None
+        if source is not self.source:
+            self.next_source = source
+            source.add_at_keyframe(self)
+
     def detach(self) -> None:
+        if self.next_source is not None:
+            self.next_source.forget_waiting(self)
+            self.next_source = None
         if self.source is not None:
             self.remember(self.source.last)
             self.source.remove(self)
             self.source = None
+
+    def _offset_by_clock(self, source: Source) -> int | None:
+        """The timestamp offset under which another layer of the same picture goes on exactly in time, from the sender
+        reports of both; None when the sources have no clock in common."""
+        old = self.source
+        if old is None or old.ingest is not source.ingest or old.last_report is None or source.last_report is None:
+            return None
+        before, after = old.last_report[0], source.last_report[0]
+        elapsed = round((after.ntp - before.ntp) * self.numbering.clock_rate / (1 << 32))
+        return before.rtp + self.timestamp_offset - after.rtp + elapsed
 
     def remember(self, last: tuple[int, int, float] | None) -> None:
         """The source's last packet before a change; where our own numbers stopped follows from it."""
@@ -86,7 +114,7 @@ class Output:
 
     def align(self, sequence: int, timestamp: int, now: float) -> None:
         """The next packet sent will be this one of the source."""
-        self.numbering.align(sequence, timestamp, now)
+        self.numbering.align(sequence, timestamp, now, self._clock_offset)
         self.sequence_offset = self.numbering.sequence_offset
         self.timestamp_offset = self.numbering.timestamp_offset
         self._first_sequence = (sequence + self.sequence_offset) & 0xFFFF
@@ -154,6 +182,9 @@ class Egress:
         self.bitrate_bps = 0
         self.fps = 0.0
         self.pacer = Pacer(peer.ice, limits.start_bps)
+        self.max_layers: int | None = None  # how many of the layers may be used, counted from the worst
+        self._ingest: Ingest | None = None
+        self._changed_at = 0.0
         self._backoff = RepairBackoff()
         self._by_ssrc = {output.ssrc: output for output in outputs}
         self._measured: tuple[float, int, int] = (time.monotonic(), 0, 0)
@@ -169,8 +200,9 @@ class Egress:
 
     def follow(self, ingest: Ingest, cause: str) -> None:
         """Send this streamer's media from now on."""
+        self._ingest = ingest
         for output in self.outputs:
-            source = ingest.source(output.kind)
+            source = self._layer(ingest, time.monotonic()) if output.kind == "video" else ingest.source(output.kind)
             if source is None:
                 output.detach()
                 continue
@@ -178,8 +210,40 @@ class Egress:
             if source.kind == "video":
                 source.request_keyframe(cause)
 
+    def adapt(self, now: float) -> None:
+        """Change to the layer that the link carries now; about once a second."""
+        video, ingest = self.video(), self._ingest
+        if video is None or video.source is None or ingest is None or not ingest.layered:
+            return
+        wanted = self._layer(ingest, now)
+        if wanted is None or wanted is (video.next_source or video.source):
+            return
+        if wanted.bitrate_bps > video.source.bitrate_bps:
+            self.link.tried_more()
+        self._changed_at = now
+        video.change_to(wanted)
+
+    def _layer(self, ingest: Ingest, now: float) -> Source | None:
+        layers = ingest.layers("video")
+        if len(layers) < 2:
+            return layers[0] if layers else None
+        video = self.video()
+        present = (video.next_source or video.source) if video is not None else None
+        current = layers.index(present) if present in layers else None
+        usable = self.link.usable_bps(now) or self.link.limits.start_bps
+        stayed = now - self._changed_at > max(MIN_STAY_SECONDS, self.link.hold_seconds)
+        chosen = choose_layer(
+            [layer.bitrate_bps for layer in layers],
+            current,
+            usable,
+            may_try=stayed and self.link.may_try_more(now),
+            allowed=self.max_layers,
+        )
+        return ingest.source("video") if chosen is None else layers[chosen]
+
     def stop(self) -> None:
         """Send nothing more until ``follow``."""
+        self._ingest = None
         self.pacer.stop()
         for output in self.outputs:
             output.detach()

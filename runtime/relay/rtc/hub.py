@@ -172,9 +172,8 @@ class MediaHub:
     def request_keyframe(self, cause: str) -> None:
         """Ask the streamer for a keyframe; ``cause`` is a short word for the statistics. Merged and throttled."""
         ingest = self._streamer.ingest if self._streamer is not None else None
-        video = ingest.source("video") if ingest is not None else None
-        if video is not None:
-            video.request_keyframe(cause)
+        for source in ingest.layers("video") if ingest is not None else ():
+            source.request_keyframe(cause)
 
     # Players.
 
@@ -223,6 +222,12 @@ class MediaHub:
             if leg.egress is not None:
                 leg.egress.controls = player_id in player_ids
         self._route_microphone()
+
+    def limit_layers(self, player_id: str, layers: int | None) -> None:
+        """Use at most this many of the streamer's simulcast layers for a player, counted from the worst; None: all."""
+        leg = self._players.get(player_id)
+        if leg is not None and leg.egress is not None:
+            leg.egress.max_layers = layers
 
     def stats(self) -> MediaStats:
         """A snapshot; cheap enough to take every second."""
@@ -355,6 +360,7 @@ class MediaHub:
         for player in list(self._players.values()):
             if player.egress is not None:
                 player.egress.measure(now)
+                player.egress.adapt(now)
             if player.microphone is not None and player.peer.connected:
                 player.microphone.report(now)
             if player.queue.stalled(now):
@@ -367,6 +373,9 @@ class MediaHub:
 
     def _target(self) -> int:
         now = time.monotonic()
+        streamer = self._streamer
+        if streamer is not None and streamer.ingest is not None and streamer.ingest.layered:
+            return self._limits.maximum_bps  # each player gets the layer that fits it
         links = [
             (e.controls, e.link.usable_bps(now)) for leg in self._players.values() if (e := leg.egress) is not None
         ]

@@ -6,7 +6,7 @@ import asyncio
 import collections
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from runtime.relay.core import rtcp
@@ -17,10 +17,12 @@ from runtime.relay.core.rtp import (
     ABS_SEND_TIME,
     HEADER,
     MIN_PACKET_BYTES,
+    RTP_STREAM_ID,
     TRANSPORT_CC,
     Header,
     abs_send_time,
     extension_offset,
+    extension_text,
     payload,
 )
 from runtime.relay.core.transport_cc import Arrivals
@@ -43,8 +45,8 @@ CNAME = b"relay"
 class Source:
     """One RTP stream from the streamer and the players' outputs that follow it."""
 
-    def __init__(self, ingest: Ingest, track: Track) -> None:
-        self.ingest, self.track = ingest, track
+    def __init__(self, ingest: Ingest, track: Track, rid: str = "") -> None:
+        self.ingest, self.track, self.rid = ingest, track, rid
         self.kind = track.kind
         self.ssrc = 0
         self.reception = Reception(track.codec.clock_rate)
@@ -62,6 +64,7 @@ class Source:
         self._headers: list[Header] = []
         self._packets: list[bytes] = []
         self._fresh: list[Output] = []
+        self._waiting: list[Output] = []
         self._codec = track.codec.upper_name
         self._send_time_id = track.extensions.get(ABS_SEND_TIME, 0)
         self._transport_cc_id = track.extensions.get(TRANSPORT_CC, 0)
@@ -76,7 +79,14 @@ class Source:
         self.outputs.setdefault(output.wire, []).append(output)
         self._fresh.append(output)
 
+    def add_at_keyframe(self, output: Output) -> None:
+        """``output`` wants to change to this source, which it can only at a keyframe."""
+        if output not in self._waiting:
+            self._waiting.append(output)
+        self.request_keyframe("switch")
+
     def remove(self, output: Output) -> None:
+        self.forget_waiting(output)
         group = self.outputs.get(output.wire, [])
         if output in group:
             group.remove(output)
@@ -84,6 +94,10 @@ class Source:
                 del self.outputs[output.wire]
         if output in self._fresh:
             self._fresh.remove(output)
+
+    def forget_waiting(self, output: Output) -> None:
+        if output in self._waiting:
+            self._waiting.remove(output)
 
     def all_outputs(self) -> Iterator[Output]:
         return (output for group in self.outputs.values() for output in group)
@@ -116,12 +130,22 @@ class Source:
             if starts_keyframe(self._codec, payload(packet)):
                 self._frame_checks = 0
                 self.keyframes.keyframe(now)
+                if self._waiting:
+                    self._change_over(now)
         if self._transport_cc_id:
             offset = extension_offset(packet, self._transport_cc_id, 2)
             if offset:
                 self.ingest.arrivals.add(packet[offset] << 8 | packet[offset + 1], now)
         self._headers.append(header)
         self._packets.append(packet)
+
+    def _change_over(self, now: float) -> None:
+        """The next packet begins a keyframe: outputs that waited for one follow this source from here."""
+        self.flush(now)
+        waiting, self._waiting = self._waiting, []
+        for output in waiting:
+            if not output.peer.closed:
+                output.attach(self)
 
     def flush(self, now: float) -> None:
         """Send on what one wake-up brought."""
@@ -218,22 +242,32 @@ class Source:
 class Ingest:
     """All streams of one streamer connection."""
 
-    def __init__(self, peer: Peer, tracks: Iterable[Track], sender: BatchSender, on_video: Callable[[], None]) -> None:
+    def __init__(self, peer: Peer, tracks: Sequence[Track], sender: BatchSender, on_video: Callable[[], None]) -> None:
         self.peer, self.port, self.sender = peer, peer.port, sender
         self.ssrc = secrets.randbits(31) or 1
         self.counters: collections.Counter[str] = peer.port.counters
-        self.sources = [Source(self, track) for track in tracks]
+        self.sources = [Source(self, track, rid) for track in tracks for rid in track.rids or ("",)]
         self.target_bps = 0
         self.arrivals = Arrivals()
         self.can_nack = any("nack" in source.track.feedback for source in self.sources)
         self._on_video: Callable[[], None] | None = on_video
-        self._by_pt = {source.track.codec.pt: source for source in self.sources}
+        self._by_pt_and_rid = {(source.track.codec.pt, source.rid): source for source in self.sources}
+        self._rid_numbers = {track.codec.pt: track.extensions[RTP_STREAM_ID] for track in tracks if track.rids}
         self._by_ssrc: dict[int, Source] = {}
         self._pointer = srtp.pointer(self.port.rx)
         self._length = srtp.int_array(1)
 
+    def layers(self, kind: str) -> list[Source]:
+        """All streams of a kind: one, or the streamer's simulcast layers."""
+        return [source for source in self.sources if source.kind == kind]
+
     def source(self, kind: str) -> Source | None:
-        return next((source for source in self.sources if source.kind == kind), None)
+        """The stream of a kind; of several layers the best one that is being sent."""
+        return max(self.layers(kind), key=lambda source: (source.ssrc != 0, source.bitrate_bps), default=None)
+
+    @property
+    def layered(self) -> bool:
+        return bool(self._rid_numbers)
 
     def start(self) -> None:
         """Keys are there: take packets."""
@@ -279,7 +313,7 @@ class Ingest:
         """One SRTP packet in the port's buffer; runs for every packet that arrives."""
         rx = self.port.rx
         header: Header = _unpack_header(rx)
-        source = self._by_ssrc.get(header[4]) or self._new_source(header)
+        source = self._by_ssrc.get(header[4]) or self._new_source(header, size)
         if source is None or size < self._min_bytes or header[1] & 0x7F != source.track.codec.pt:
             self.counters["rtp_unexpected"] += 1
             return
@@ -295,13 +329,18 @@ class Ingest:
         if begins and source.kind == "video" and source.keyframes.keyframe_at != now:
             source.request_keyframe("first")
 
-    def _new_source(self, header: Header) -> Source | None:
-        """The source that an unknown SSRC may take over, by its payload type; nothing is believed before decryption."""
-        source = self._by_pt.get(header[1] & 0x7F)
+    def _new_source(self, header: Header, size: int) -> Source | None:
+        """The source that an unknown SSRC may take over, by its payload type and the layer it names; nothing is
+        believed before decryption. (Header extensions are not encrypted.)"""
+        pt = header[1] & 0x7F
+        number = self._rid_numbers.get(pt)
+        rid = "" if number is None else extension_text(bytes(self.port.view[:size]), number)
+        source = self._by_pt_and_rid.get((pt, rid))
         if source is None:
             return None
         silent = time.monotonic() - source.last[2] if source.last is not None else 0.0
-        if not accepts_source(source.ssrc, header[4], source.track.ssrcs, silent):
+        announced = () if source.rid else source.track.ssrcs
+        if not accepts_source(source.ssrc, header[4], announced, silent):
             return None
         return source if self._keys.known(header[4].to_bytes(4, "big")) else None
 

@@ -103,6 +103,7 @@ class StreamStats:
 
     kind: str  # video | audio
     codec: str
+    layer: str  # simulcast layer, empty without simulcast
     packets: int
     octets: int  # RTP bytes with headers
     bitrate_bps: int

@@ -12,6 +12,7 @@ def stream(source: Source) -> StreamStats:
     return StreamStats(
         kind=source.kind,
         codec=source.track.codec.name,
+        layer=source.rid,
         packets=source.packets,
         octets=source.octets,
         bitrate_bps=source.bitrate_bps,
