@@ -109,6 +109,12 @@ class StaticHandler(StaticFileHandler):
             # Meant for other sites.
             self.set_header("Cross-Origin-Resource-Policy", "cross-origin")
 
+    def parse_url_path(self, url_path: str) -> str:
+        if "\0" in url_path:
+            # The system's calls would raise ValueError, which is a 500.
+            raise HTTPError(404)
+        return super().parse_url_path(url_path)
+
     def validate_absolute_path(self, root: str, absolute_path: str) -> str | None:
         if os.path.isdir(absolute_path):
             raise HTTPError(404)
