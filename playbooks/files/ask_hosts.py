@@ -1,4 +1,6 @@
-"""Ask streaming hosts how they are, with the coordinator's own signed requests. Runs on a coordinator, fed on standard input.
+"""Ask streaming hosts how they are, with the coordinator's own signed requests.
+
+Runs on a coordinator, fed on standard input:
 
     current/bin/python - status CONFIG < ask_hosts.py        {"hosts": {name: {...} or {"error": text}}}
     current/bin/python - logs CONFIG SESSION SOURCE LINES    the text

@@ -104,7 +104,7 @@ def executable_for(title: Mapping[str, Any], platform: str) -> str | None:
 
 
 def title_hosts(title: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return the names of the hosts that are to run the title: named, or all whose labels fit and that it has a build for."""
+    """Return the hosts that are to run the title: named, or all, whose labels fit and that it has a build for."""
     wanted = title.get("hosts", "all")
     labels = title.get("labels") or {}
     found = []
@@ -178,9 +178,11 @@ def _value_faults(where: str, title: Mapping[str, Any]) -> list[str]:
     for key, choices in CHOICES.items():
         if key in title and title[key] not in choices:
             faults.append(f"{where}: {key} is {title[key]}, but must be one of {', '.join(choices)}.")
-    for key in POSITIVE:
-        if isinstance(title.get(key), int | float) and title[key] <= 0:
-            faults.append(f"{where}: {key} must be above 0; leave it out for the default.")
+    faults += [
+        f"{where}: {key} must be above 0; leave it out for the default."
+        for key in POSITIVE
+        if isinstance(title.get(key), int | float) and title[key] <= 0
+    ]
     if not ENGINE.fullmatch(str(title.get("engine", "generic"))):
         faults.append(f"{where}: engine must be generic or unreal-<version>, such as unreal-5.5.")
     for key in ("display_name", "description"):
@@ -233,7 +235,7 @@ def title_faults(titles: Any, hosts: Mapping[str, Mapping[str, Any]]) -> list[st
 def host_build(
     title: Mapping[str, Any], name: str, host: Mapping[str, Any], roots: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return how ``host`` runs the title, as the registry's ``Build``; ``roots`` maps a platform to its builds' directory."""
+    """Return how ``host`` runs the title, as the registry's ``Build``; ``roots``: platform -> directory of builds."""
     platform = platform_of(host)
     own = (title.get("host_settings") or {}).get(name) or {}
     executable = str(own.get("executable") or executable_for(title, platform))
@@ -330,7 +332,7 @@ def random_secret(_name: str) -> str:
 def mongodb_uri(
     database: Mapping[str, Any], user: str, password: str, members: list[str], ca_file: str | None = None
 ) -> str:
-    """Return the connection string of one user. ``database``: engine, uri, port, replica_set and tls of the role mongodb."""
+    """Return one user's connection string. ``database``: engine, uri, port, replica_set and tls of the role mongodb."""
     if database["engine"] == "external":
         return str(database["uri"])
     if database["engine"] == "embedded":
@@ -347,7 +349,7 @@ def mongodb_uri(
 
 
 def turn_urls(names: Iterable[str]) -> list[str]:
-    """Return the addresses (RFC 7065) under which each TURN server is offered: UDP first, TLS for strict networks last."""
+    """Return the addresses (RFC 7065) of each TURN server: UDP first, TLS for strict networks last."""
     return [
         url
         for name in names
@@ -369,7 +371,8 @@ def unknown_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
     """Return a sentence for each variable name that nothing reads."""
     wanted = set(known)
     return [
-        f"the variable {name} is read by nothing.{suggestion(name, wanted)} Correct it, remove it, or list it in preflight_known_variables."
+        f"the variable {name} is read by nothing.{suggestion(name, wanted)} "
+        "Correct it, remove it, or list it in preflight_known_variables."
         for name in sorted(set(names) - wanted)
         if not name.startswith(("ansible_", "_"))
     ]

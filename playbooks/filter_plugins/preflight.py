@@ -14,19 +14,60 @@ OWN_COMMANDS = ("/opt/pixelstream", "pixelstream", "nginx:", "/usr/sbin/nginx", 
 MEGABYTE = 1_000_000
 # Facts of the inventory that several roles read; inventory/example describes them.
 SHARED_FACTS = (
-    "access capacity cors_origins edge_mode gpus host_public_name http_port https_port labels media_address "
-    "private_address public_name relay_port_count relay_port_first site_name titles turn_public_name"
-).split()
+    "access",
+    "capacity",
+    "cors_origins",
+    "edge_mode",
+    "gpus",
+    "host_public_name",
+    "http_port",
+    "https_port",
+    "labels",
+    "media_address",
+    "private_address",
+    "public_name",
+    "relay_port_count",
+    "relay_port_first",
+    "site_name",
+    "titles",
+    "turn_public_name",
+)
 SECRETS = (
-    "vault_control_secret vault_cookie_secret vault_token_signing_key vault_turn_secret vault_mongodb_uri "
-    "vault_mongodb_admin_password vault_mongodb_coordinator_password vault_mongodb_backup_password vault_mongodb_key_file "
-    "vault_windows_password vault_session_server_password vault_title_windows_share_password"
-).split()
+    "vault_control_secret",
+    "vault_cookie_secret",
+    "vault_token_signing_key",
+    "vault_turn_secret",
+    "vault_mongodb_uri",
+    "vault_mongodb_admin_password",
+    "vault_mongodb_coordinator_password",
+    "vault_mongodb_backup_password",
+    "vault_mongodb_key_file",
+    "vault_windows_password",
+    "vault_session_server_password",
+    "vault_title_windows_share_password",
+)
 # What Ansible itself puts beside an inventory's variables.
 MAGIC = (
-    "environment group_names groups hostvars inventory_dir inventory_file inventory_hostname inventory_hostname_short "
-    "module_setup gather_subset omit play_hosts playbook_dir role_name role_names role_path role_uuid vars undef"
-).split()
+    "environment",
+    "group_names",
+    "groups",
+    "hostvars",
+    "inventory_dir",
+    "inventory_file",
+    "inventory_hostname",
+    "inventory_hostname_short",
+    "module_setup",
+    "gather_subset",
+    "omit",
+    "play_hosts",
+    "playbook_dir",
+    "role_name",
+    "role_names",
+    "role_path",
+    "role_uuid",
+    "vars",
+    "undef",
+)
 
 
 def known_variables(roles_directory: str) -> list[str]:
@@ -59,16 +100,19 @@ def inventory_findings(host: Mapping[str, Any], groups: Mapping[str, list[str]])
         )
     if direct and "streaming" in mine and "coordinator" not in mine and not host.get("host_public_name"):
         findings.append(
-            "edge_mode is direct, so this host needs host_public_name, its own DNS name. Set it beside the host in hosts.yml."
+            "edge_mode is direct, so this host needs host_public_name, its own DNS name. "
+            "Set it beside the host in hosts.yml."
         )
     first, count = int(host.get("relay_port_first", 8900)), int(host.get("relay_port_count", 100))
     if not 1024 <= first <= first + count - 1 <= 65535:
         findings.append(
-            f"relay ports {first} to {first + count - 1} cannot be used. Keep relay_port_first and relay_port_count within 1024 to 65535."
+            f"relay ports {first} to {first + count - 1} cannot be used. "
+            "Keep relay_port_first and relay_port_count within 1024 to 65535."
         )
     if "streaming" in mine and count < int(host.get("capacity", 1)):
         findings.append(
-            f"relay_port_count is {count}, but capacity is {host['capacity']}: each session needs a port. Raise relay_port_count."
+            f"relay_port_count is {count}, but capacity is {host['capacity']}: each session needs a port. "
+            "Raise relay_port_count."
         )
     return findings
 
@@ -153,8 +197,8 @@ def machine_findings(
     # What the connection itself takes is not the clock's fault.
     if abs(difference) - limits["round_trip_seconds"] > limits["clock_difference_seconds"]:
         findings.append(
-            f"the clock is {abs(difference):.0f} s {'ahead of' if difference > 0 else 'behind'} the controller's, and signed "
-            "requests live for 30 s. Set it and keep it: apt install chrony."
+            f"the clock is {abs(difference):.0f} s {'ahead of' if difference > 0 else 'behind'} the controller's, "
+            "and signed requests live for 30 s. Set it and keep it: apt install chrony."
         )
     wanted = {(protocol, port): variable for protocol, port, variable in expected_ports(host)}
     foreign: dict[str, list[str]] = {}
@@ -179,7 +223,7 @@ def machine_findings(
 
 
 def certificate_findings(certificate: Mapping[str, Any], names: Iterable[str], days: int) -> list[str]:
-    """Return whether a certificate fits the names and lives long enough; ``certificate`` as x509_certificate_info tells it."""
+    """Return what is wrong with a certificate, as x509_certificate_info tells of it: names, and days left."""
     findings = []
     covered = [str(entry).split(":", 1)[1] for entry in certificate.get("subject_alt_name") or []]
     for name in names:

@@ -76,11 +76,11 @@ def table(status: Mapping[str, Any]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     for name, entry in status["machines"].items():
-        for session in entry.get("host", {}).get("sessions", []):
-            lines.append(
-                f"{name}: {session['title']} {session['state']}, {session['participants']} people, "
-                f"build {session['build']}, {session['session_id']}"
-            )
+        lines += [
+            f"{name}: {session['title']} {session['state']}, {session['participants']} people, "
+            f"build {session['build']}, {session['session_id']}"
+            for session in entry.get("host", {}).get("sessions", [])
+        ]
         if "error" in entry.get("host", {}):
             lines.append(f"{name}: {entry['host']['error']}")
     return "\n".join(lines)

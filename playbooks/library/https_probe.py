@@ -88,16 +88,18 @@ def main() -> None:
     context = ssl.create_default_context(cafile=values["ca_file"] or None)
     status, reason, content, days_left = 0, "", "", None
     try:
-        with socket.create_connection((values["address"], values["https_port"]), timeout=values["seconds"]) as plain:
-            with context.wrap_socket(plain, server_hostname=values["name"]) as secure:
-                ends = ssl.cert_time_to_seconds(str((secure.getpeercert() or {})["notAfter"]))
-                days_left = round((ends - time.time()) / 86400, 1)
-                connection = http.client.HTTPConnection(values["name"], timeout=values["seconds"])
-                connection.sock = secure
-                connection.request("GET", values["path"], headers={"Connection": "close"})
-                answer = connection.getresponse()
-                status = answer.status
-                content = answer.read(100_000).decode(errors="replace")
+        with (
+            socket.create_connection((values["address"], values["https_port"]), timeout=values["seconds"]) as plain,
+            context.wrap_socket(plain, server_hostname=values["name"]) as secure,
+        ):
+            ends = ssl.cert_time_to_seconds(str((secure.getpeercert() or {})["notAfter"]))
+            days_left = round((ends - time.time()) / 86400, 1)
+            connection = http.client.HTTPConnection(values["name"], timeout=values["seconds"])
+            connection.sock = secure
+            connection.request("GET", values["path"], headers={"Connection": "close"})
+            answer = connection.getresponse()
+            status = answer.status
+            content = answer.read(100_000).decode(errors="replace")
     except (OSError, ssl.SSLError, http.client.HTTPException, KeyError) as error:
         reason = str(error) or type(error).__name__
     module.exit_json(changed=False, status=status, reason=reason, content=content, days_left=days_left)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import ssl
 import subprocess
 import time
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +98,8 @@ def certificate_days(path: str) -> float | None:
     result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     if result.returncode:
         return None
-    ends = datetime.strptime(result.stdout.strip().removeprefix("notAfter="), "%b %d %H:%M:%S %Y %Z")
-    return round((ends.replace(tzinfo=timezone.utc).timestamp() - time.time()) / 86400, 1)  # noqa: UP017
+    ends = ssl.cert_time_to_seconds(result.stdout.strip().removeprefix("notAfter="))
+    return round((ends - time.time()) / 86400, 1)
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ DOCUMENTATION = r"""
 module: prune_directories
 short_description: Remove old version directories that nothing uses
 description:
-  - Looks at the sub-directories of O(path). Keeps the O(keep) newest besides those in O(protect), and any that a running
-    process has as its program, its working directory, in its command line or among its mapped files.
+  - Looks at the sub-directories of O(path). Keeps the O(keep) newest besides those in O(protect), and any that a
+    running process has as its program, its working directory, in its command line or among its mapped files.
   - Linux only, because it reads C(/proc).
 author: pixelstream
 options:

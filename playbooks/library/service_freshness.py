@@ -11,9 +11,9 @@ DOCUMENTATION = r"""
 module: service_freshness
 short_description: Tell whether a service must be restarted
 description:
-  - A service is stale when it runs from another release than the current one, or when one of its files was written after it
-    started. Asking the process itself, rather than remembering what this run changed, also notices what an interrupted run
-    left undone.
+  - A service is stale when it runs from another release than the current one, or when one of its files was written
+    after it started. Asking the process itself, rather than remembering what this run changed, also notices what an
+    interrupted run left undone.
 author: pixelstream
 options:
   name:

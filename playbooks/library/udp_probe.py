@@ -12,7 +12,7 @@ DOCUMENTATION = r"""
 module: udp_probe
 short_description: See whether UDP reaches a port range
 description:
-  - With O(mode=answer) it binds the first free port of the range and echoes what comes, for O(seconds) or until it answered.
+  - With O(mode=answer) it binds the first free port of the range and echoes one packet, within O(seconds).
   - With O(mode=ask) it sends packets to every port of the range, at most O(seconds) long, until one is answered.
 author: pixelstream
 options:

@@ -2,8 +2,8 @@
 
     python -m tests.deploy.lab_stream --name play.lab.test --address 10.213.88.11 [--title sample] [-- COMMAND ...]
 
-The owner starts the title from the catalogue, a guest joins by link, both see the same picture move and the owner's click
-lands in it. With a COMMAND (an update, say) the two go on watching until it ends, while requests are made all the time.
+The owner starts the title from the catalogue, a guest joins by link, both see the same picture move and the owner's
+click lands in it. With a COMMAND (an update, say) the two go on watching until it ends, and requests are made meanwhile.
 Prints one JSON line; exit 0 when everything held. Times are told, never judged.
 """
 
@@ -46,7 +46,7 @@ RECORD_GAPS = """() => {
 
 @dataclass
 class Load:
-    """Requests to the coordinator, one after the other, until stopped. A refusal is an answer; silence or 5xx is not."""
+    """Requests to the coordinator, one after the other. A refusal is an answer; silence or 5xx is not."""
 
     address: str
     name: str
@@ -80,15 +80,17 @@ class Load:
     def _ask(self, method: str, path: str) -> int:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # the certificate is another test's matter
-        with socket.create_connection((self.address, 443), timeout=15) as plain:
-            with context.wrap_socket(plain, server_hostname=self.name) as secure:
-                connection = http.client.HTTPConnection(self.name, timeout=15)
-                connection.sock = secure
-                body = b"{}" if method == "POST" else None
-                connection.request(method, path, body=body, headers={"Connection": "close"})
-                answer = connection.getresponse()
-                answer.read()
-                return answer.status
+        with (
+            socket.create_connection((self.address, 443), timeout=15) as plain,
+            context.wrap_socket(plain, server_hostname=self.name) as secure,
+        ):
+            connection = http.client.HTTPConnection(self.name, timeout=15)
+            connection.sock = secure
+            body = b"{}" if method == "POST" else None
+            connection.request(method, path, body=body, headers={"Connection": "close"})
+            answer = connection.getresponse()
+            answer.read()
+            return answer.status
 
 
 def launch(playwright: Playwright, name: str, address: str) -> Browser:
@@ -184,7 +186,7 @@ class Session:
 
 
 def watch_while(session: Session, command: list[str], load: Load) -> int:
-    """Run ``command`` while both watch and requests are made; answer its exit code. Its output goes to our error stream."""
+    """Run ``command`` while both watch and requests are made; answer its exit code. Its output becomes our errors."""
     # By way of a file: Ansible refuses the non-blocking streams that the browser's driver leaves us with.
     output = tempfile.TemporaryFile()  # noqa: SIM115
     load.start()

@@ -22,7 +22,7 @@ NOTICE = "generated from meta/argument_specs.yml by tests/deploy/role_documents.
 class _Dumper(yaml.SafeDumper):
     """Block style with indented lists and readable multi-line texts, as yamllint and ansible-lint ask."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
 
 

@@ -13,10 +13,22 @@ from . import role_documents
 from .running import PROJECT, Run
 
 ROLES = sorted(path.parents[1] for path in (PROJECT / "roles").glob("*/meta/argument_specs.yml"))
-WANTED = set(
-    "preflight runtime_install mongodb coordinator nginx tls firewall session_server windows_base gpu_driver "
-    "title registry turn observability".split()
-)
+WANTED = {
+    "preflight",
+    "runtime_install",
+    "mongodb",
+    "coordinator",
+    "nginx",
+    "tls",
+    "firewall",
+    "session_server",
+    "windows_base",
+    "gpu_driver",
+    "title",
+    "registry",
+    "turn",
+    "observability",
+}
 
 
 def test_all_roles_are_there() -> None:
@@ -105,7 +117,7 @@ NEGATIVE = {
 
 
 def test_wrong_values_are_refused_by_name(ansible: Run, tmp_path: Path) -> None:
-    """One play for each role with one wrong value: the role must fail at its door and name the variable or the value."""
+    """One play for each role with one wrong value: the role fails at its door and names the variable or the value."""
     plays = [
         {
             "name": f"Wrong value for {role}",

@@ -43,7 +43,7 @@ def backup(data: Path, archive: Path) -> int:
 
 
 def restore(data: Path, archive: Path) -> int:
-    """Put the archive's databases in place of the present ones; return how many. Owner and mode follow the directory."""
+    """Put the archive's databases in place of the present ones; return how many. The directory's owner gets them."""
     owner = data.stat()
     with tarfile.open(archive) as tar:
         members = [member for member in tar.getmembers() if member.isfile()]

@@ -3,9 +3,10 @@
     build_bundle.py --source CHECKOUT --cache DIR --python 3.11 --platform linux-x86_64 --requirements FILE...
 
 Prints JSON: ``release`` (name of the release directory), ``version``, ``bundle`` (path), ``sha256`` of the bundle.
-The bundle holds ``wheels/`` and a ``requirements.txt`` with hashes; it is a tar file for Linux and a zip file for Windows.
+The bundle holds ``wheels/`` and a ``requirements.txt`` with hashes; a tar file for Linux, a zip file for Windows.
 
-Everything is kept in the cache under names made of its content: an unchanged source and lock file build and download nothing.
+Everything is kept in the cache under names made of its content: an unchanged source and lock file build and download
+nothing.
 Lock files are universal (one for all systems), so environment markers are evaluated here for the *target's* Python.
 """
 
@@ -107,7 +108,7 @@ def source_digest(source: Path) -> str:
 def run_pip(arguments: list[str], fix: str) -> None:
     """Run this interpreter's pip; raise with its last lines and ``fix`` when it fails."""
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)  # noqa: S603
+    result = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     if result.returncode:
         reason = "\n".join((result.stderr or result.stdout).strip().splitlines()[-6:])
         raise BundleError(f"pip {arguments[0]} failed: {reason}\nFix: {fix}")
@@ -136,7 +137,7 @@ def built_wheel(source: Path, cache: Path) -> Path:
         with fresh_directory(final) as building:
             run_pip(
                 ["wheel", "--no-deps", "--wheel-dir", str(building), str(source)],
-                "give the controller access to its package index, or set runtime_install_wheel to a wheel built elsewhere.",
+                "give the controller access to its package index, or set runtime_install_wheel to a wheel.",
             )
     return next(final.glob("*.whl"))
 
@@ -160,7 +161,8 @@ def downloaded_wheels(lines: list[str], python: str, platform: str, cache: Path)
             + ["--implementation", "cp", "--python-version", f"3.{minor}"]
             + [option for abi in abis for option in ("--abi", abi)]
             + [*platforms, "--requirement", str(listing)],
-            f"check that the controller reaches its package index, and that every package has a wheel for Python {python} on {platform}.",
+            "check that the controller reaches its package index, and that every package has a wheel for "
+            f"Python {python} on {platform}.",
         )
         listing.unlink()
     return final
@@ -172,7 +174,7 @@ def file_sha256(path: Path) -> str:
 
 
 def packed(release: str, files: dict[str, Path], listing: str, platform: str, cache: Path) -> Path:
-    """Return the bundle with ``files`` (name -> path) and the listing, always with the same bytes for the same content."""
+    """Return the bundle with ``files`` (name -> path) and the listing: the same bytes for the same content."""
     windows = platform.startswith("windows")
     final = cache / "bundles" / f"{release}-{platform}" / ("bundle.zip" if windows else "bundle.tar")
     if final.is_file():

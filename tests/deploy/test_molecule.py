@@ -1,0 +1,67 @@
+"""The molecule scenarios: real systemd machines, deployed by the playbooks that operators run.
+
+Each takes minutes. They need root (containers, a bridge), and build their image and package repository once
+(``.cache/lab``). Logs of a failed run are kept in ``.build/molecule/<scenario>-test.log``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .running import BIN, PROJECT, ansible_environment
+
+NEEDED = ("systemd-nspawn", "mmdebstrap", "dpkg-scanpackages", "ip", "ssh-keygen", "openssl")
+SCENARIO_SECONDS = 1500
+
+
+def missing() -> str | None:
+    """Return why the scenarios cannot run here, or None."""
+    if os.geteuid() != 0:
+        return "the lab's machines need root (systemd-nspawn, a bridge)"
+    if not (BIN / "molecule").exists():
+        return "molecule is not installed: pip install --requirement requirements/deploy.txt"
+    absent = [name for name in NEEDED if shutil.which(name) is None]
+    if absent:
+        return f"not installed: {', '.join(absent)} (apt-get install systemd-container mmdebstrap dpkg-dev iproute2)"
+    if not (PROJECT / "runtime/coordinator/static/index.html").is_file():
+        return "the pages are not built: make web"
+    return None
+
+
+def run(arguments: list[str], scenario: str, home: Path, seconds: float) -> subprocess.CompletedProcess[str]:
+    log = PROJECT / ".build/molecule" / f"{scenario}-{arguments[0]}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = ansible_environment(home) | {
+        "MOLECULE_GLOB": "tests/molecule/*/molecule.yml",
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(home / "molecule"),
+    }
+    del environment["ANSIBLE_CONFIG"]  # molecule writes its own
+    with log.open("w") as output:
+        result = subprocess.run(
+            [str(BIN / "molecule"), *arguments, "--scenario-name", scenario],
+            cwd=PROJECT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            timeout=seconds,
+        )
+    return subprocess.CompletedProcess(result.args, result.returncode, log.read_text(), "")
+
+
+@pytest.mark.root
+@pytest.mark.timeout(SCENARIO_SECONDS + 60)
+@pytest.mark.parametrize("scenario", ["coordinator", "full"])
+def test_scenario(scenario: str, tmp_path: Path) -> None:
+    if reason := missing():
+        pytest.skip(reason)
+    try:
+        result = run(["test", "--destroy", "always"], scenario, tmp_path, SCENARIO_SECONDS)
+    finally:
+        run(["destroy"], scenario, tmp_path, 120)
+    assert result.returncode == 0, result.stdout[-8000:]
