@@ -22,6 +22,9 @@ from .viewer import ScenarioError, Viewer
 
 WATCH_SECONDS = 10.0
 FREEZES_ALLOWED = 0
+FIRST_WORDS = "The link is open, come in when you like"
+# Words that would disappear if they were ever taken for markup.
+MARKUP = "Nice! May I turn it <b>left & right</b>?"
 
 
 @dataclass
@@ -156,10 +159,10 @@ class Scenario:
         self.figures.control_latency_p50_ms = statistics.median(delays)
 
     def guest_joins_as_watcher(self) -> None:
-        self.owner.say("first words, said before anybody came")
+        self.owner.say(FIRST_WORDS)
         link = self.owner.invite_link("watcher")
         self.guest.page.goto(link)
-        self.guest.enter()
+        self.guest.enter("Anna")
         self.guest.wait_for_picture(30)
         state = self.guest.probe()
         self.figures.first_frame_join_ms = state["firstFrameMs"] - state["startedMs"]
@@ -182,11 +185,11 @@ class Scenario:
             raise ScenarioError(f"a watcher's input reached the application: {seen}, keys before {keys}")
 
     def chat_has_history(self) -> None:
-        self.guest.eventually("the history", self.guest.chat_log, lambda text: "first words" in text)
-        self.guest.say("hello from the guest <b>&amp;</b>")
-        self.owner.eventually("the guest's words", self.owner.chat_log, lambda text: "<b>&amp;</b>" in text)
-        self.owner.say("welcome")
-        self.guest.eventually("the owner's words", self.guest.chat_log, lambda text: "welcome" in text)
+        self.guest.eventually("the history", self.guest.chat_log, lambda text: FIRST_WORDS in text)
+        self.guest.say(MARKUP)
+        self.owner.eventually("the guest's words", self.owner.chat_log, lambda text: MARKUP in text)
+        self.owner.say("Ask for control, I hand it over")
+        self.guest.eventually("the owner's words", self.guest.chat_log, lambda text: "hand it over" in text)
         self.shot(self.owner, "player")
         self.shot(self.guest, "player-watcher")
 
