@@ -4,7 +4,7 @@ import { routeOf } from "../src/app";
 import { backoffMs } from "../src/backoff";
 import { formatClock } from "../src/i18n";
 import { matches } from "../src/pages/search";
-import { difference } from "../src/player/text-input";
+import { difference, keyCodeOf } from "../src/player/text-input";
 import { wantsOurSound } from "../src/player/voice";
 import { isPortalLink } from "../src/router";
 
@@ -62,6 +62,10 @@ it("what a phone's keyboard did is told from the two texts", () => {
   expect(difference("hel", "hello")).toEqual({ removed: 0, added: "lo" });
   expect(difference("hello", "help")).toEqual({ removed: 2, added: "p" });
   expect(difference("a", "")).toEqual({ removed: 1, added: "" });
+});
+
+it("keys of characters", () => {
+  expect(["a", "Z", "7", " ", "ж", "!"].map(keyCodeOf)).toEqual([65, 90, 55, 32, undefined, undefined]);
 });
 
 describe("voice offers", () => {

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { type ApiError, asApiError, request } from "../api/client";
 import type { Invite, Page } from "../api/types";
 import { formatDateTime, t } from "../i18n";
@@ -133,12 +133,16 @@ function InviteForm(): JSX.Element {
 
 function MadeLink({ link }: { link: string }): JSX.Element {
   const texts = t().invite;
+  const field = useRef<HTMLInputElement>(null);
+  // Ready to be copied; and the button that made it was disabled meanwhile, which loses the focus.
+  useEffect(() => field.current?.focus(), [link]);
   const canShare = typeof navigator.share === "function";
   return (
     <div class="made-link">
       <label class="field">
         <span>{texts.link}</span>
         <input
+          ref={field}
           class="input"
           readOnly
           value={link}

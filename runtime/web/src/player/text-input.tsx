@@ -9,7 +9,7 @@ const ENTER = 13;
 
 /**
  * A line that brings up the phone's keyboard. On-screen keyboards report no usable key codes, so the change of the text
- * is what counts: each new character goes out as Epic's KeyPress, each vanished one as a backspace. When the application
+ * is what counts: each new character goes out as a key that is pressed and released, each vanished one as a backspace. When the application
  * itself asked for text (Epic's onScreenKeyboard command), the whole line replaces its text box instead.
  */
 export function TextInput(): JSX.Element | null {
@@ -31,15 +31,15 @@ export function TextInput(): JSX.Element | null {
   const close = (): void => {
     model.textInput.value = undefined;
   };
-  const press = (keyCode: number, character: number): void => {
-    model.stream?.sendToStreamer("KeyDown", [keyCode, 0]);
+  const press = (keyCode: number | undefined, character: number): void => {
+    if (keyCode !== undefined) model.stream?.sendToStreamer("KeyDown", [keyCode, 0]);
     model.stream?.sendToStreamer("KeyPress", [character]);
-    model.stream?.sendToStreamer("KeyUp", [keyCode]);
+    if (keyCode !== undefined) model.stream?.sendToStreamer("KeyUp", [keyCode]);
   };
   const changed = (value: string): void => {
     const { removed, added } = difference(sent.current, value);
     for (let n = 0; n < removed; n++) press(BACKSPACE, BACKSPACE);
-    for (const character of added) model.stream?.sendToStreamer("KeyPress", [character.charCodeAt(0)]);
+    for (const character of added) press(keyCodeOf(character), character.charCodeAt(0));
     sent.current = value;
   };
   return (
@@ -74,6 +74,11 @@ export function TextInput(): JSX.Element | null {
       </button>
     </form>
   );
+}
+
+/** The key that a Latin letter, a digit or the space is on; other characters have none of their own. */
+export function keyCodeOf(character: string): number | undefined {
+  return /^[a-z0-9 ]$/i.test(character) ? character.toUpperCase().charCodeAt(0) : undefined;
 }
 
 /** What to delete from the end of `before`, and what to type then, to get `after`. */

@@ -1,8 +1,13 @@
-// The example of docs/embed.md. Address parameters `title`, `session`, `invite`, `lang` and `theme` choose what is shown.
+// The example of docs/embed.md. Address parameters: `portal` (where the streams come from), and `title`, `session`, `invite`,
+// `lang`, `theme`, which choose what is shown. A page of your own has the portal's script in a plain <script src> instead.
 
 const stream = document.querySelector("pixel-stream");
 const log = document.querySelector("#log");
 const wanted = new URLSearchParams(window.location.search);
+
+const script = document.createElement("script");
+script.src = new URL("/static/embed.js", wanted.get("portal") ?? "http://127.0.0.1:8080").href;
+document.head.append(script);
 
 for (const [parameter, attribute] of [
   ["title", "title-name"],

@@ -1,0 +1,96 @@
+"""The example page of docs/embed.md on another origin: what the player says comes out, what the page wants goes in."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, FrameLocator, expect
+
+from runtime.demo.stack import DemoOptions
+
+from .stage import Stage
+from .viewer import Viewer
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "embed"
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    """The integrator's own site."""
+    handler = functools.partial(QuietHandler, directory=str(EXAMPLE))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join(5)
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, site: str) -> Iterator[Stage]:
+    options = DemoOptions(directory=tmp_path_factory.mktemp("demo"), coordinator={"cors_origins": [site]})
+    with Stage(options) as running:
+        yield running
+
+
+def inside(person: Viewer) -> FrameLocator:
+    return person.page.frame_locator("pixel-stream iframe")
+
+
+def events(person: Viewer, kind: str) -> list[str]:
+    return person.page.locator(f"#log li[data-type={kind}]").all_inner_texts()
+
+
+def test_the_example_page_works(browser: Browser, stage: Stage, site: str) -> None:
+    person = Viewer(browser, site, "visitor")
+    person.page.goto(f"{site}/?portal={stage.url}&lang=ru&theme=dark")
+    frame = inside(person)
+    frame.get_by_test_id("one-title").wait_for()
+    expect(frame.get_by_test_id("start-button")).to_have_text("Запустить")
+    # No header of ours inside of another site's page.
+    expect(frame.locator("header")).to_have_count(0)
+    frame.get_by_test_id("start-button").click()
+    person.eventually(
+        "playing", lambda: events(person, "state"), lambda lines: "playing" in " ".join(lines), seconds=60
+    )
+    assert any("first_frame" in line or "streamer_connected" in line for line in events(person, "progress"))
+    person.eventually("control", lambda: events(person, "control"), lambda lines: '"inControl":true' in lines[-1])
+    assert '"count":1' in events(person, "participants")[-1]
+
+    person.page.get_by_text("Give up control").click()
+    person.eventually("no control", lambda: events(person, "control"), lambda lines: '"inControl":false' in lines[-1])
+    person.page.get_by_text("Ask for control").click()
+    person.eventually("control again", lambda: events(person, "control"), lambda lines: '"inControl":true' in lines[-1])
+    person.page.get_by_text("Send an interaction").click()
+    person.eventually("the application's answer", lambda: events(person, "response"), lambda lines: len(lines) > 0)
+
+    person.page.get_by_text("Leave", exact=True).click()
+    frame.get_by_test_id("ended-left").wait_for()
+    assert events(person, "ended")[-1] == 'ended {"reason":"left"}'
+    assert not person.errors
+    person.close()
+
+
+def test_a_site_that_is_not_allowed_sees_nothing(browser: Browser, stage: Stage, site: str) -> None:
+    # Another name of the same server is another origin.
+    stranger = Viewer(browser, site.replace("127.0.0.1", "localhost"), "stranger")
+    refused: list[str] = []
+    stranger.page.on("console", lambda message: refused.append(message.text))
+    stranger.page.goto(f"{stranger.base_url}/?portal={stage.url}")
+    stranger.eventually("the refusal", lambda: refused, lambda lines: any("frame-ancestors" in line for line in lines))
+    assert events(stranger, "ready") == []
+    stranger.close()
