@@ -19,12 +19,15 @@ PARTNER = "https://partner.example.org"
 TITLE = "plain"
 
 
-def _title(content: dict[str, Any]) -> None:
-    """Small and slow, because nobody looks at it; VP8, because the peers here read no H.264."""
+def _registry(content: dict[str, Any]) -> None:
+    """The title is small and slow, because nobody looks at it, and VP8, because the peers here read no H.264."""
     (host,) = content["session_servers"]
     host["titles"][TITLE] = {"executable": "pixelstream-streamer", "build": "sample"}
     arguments = ["--codec", "vp8", "--size", "320x180", "--fps", "10"]
     content["titles"].append({"name": TITLE, "launch": {"arguments": arguments, "width": 320, "height": 180}})
+    # A second host of the installation, whose key has fallen into wrong hands: it runs nothing.
+    other = {"name": "other", "control_url": "http://127.0.0.1:9", "edge_url": "ws://127.0.0.1:{port}", "capacity": 1}
+    content["session_servers"].append({**other, "titles": {}})
 
 
 @pytest.fixture(scope="package")
@@ -32,7 +35,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Everything logs all it can, so that what must not be logged had every chance."""
     options = DemoOptions(
         directory=tmp_path_factory.mktemp("demo"),
-        registry=_title,
+        registry=_registry,
         coordinator={
             "cors_origins": [PARTNER],
             "log": {"level": "debug"},

@@ -97,7 +97,7 @@ async def _use_everything(live: Live, handed_out: dict[str, str]) -> None:
         admin.get(path)
     password = live.stage.stack.admin.password
     for tried in (password, password + "x"):
-        stranger.ask("POST", "/api/v1/sign-in", {"user": "admin", "password": tried})
+        stranger.ask("POST", "/api/v1/sign-in", {"name": "admin", "password": tried})
     stranger.ask("POST", f"{live.path}/join", {"invite": f"{live.session_id}-{invitation}"})
     live.owner.ask("POST", f"{live.path}/invites", b"{" + invitation.encode())
 
