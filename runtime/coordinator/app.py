@@ -26,6 +26,7 @@ from runtime.chassis.tokens import TokenSigner
 from runtime.protocol.control import StartSession
 
 from .accounts import Accounts
+from .admission import Admission
 from .audit import Audit
 from .capacity import Capacity
 from .catalogue import Catalogue
@@ -53,6 +54,8 @@ from .store.errors import StoreError
 from .store.store import Store
 from .sync import CHANGES_SECONDS, Sync
 from .timers import Timers
+from .warm import WarmPools
+from .windows import Windows
 
 logger = logging.getLogger(__name__)
 _STATIC = Path(__file__).with_name("static")
@@ -101,23 +104,30 @@ class Coordinator:
         registry = metrics.new_registry()
         measures = Measures(registry)
         registry.register(FleetCollector(fleet, hub, store.connection, clock))
-        capacity = Capacity(store, fleet, clock, config.sessions.placement, measures.placement)
+        windows = Windows(fleet, clock, config.bookings)
+        capacity = Capacity(store, fleet, windows, clock, config.sessions.placement, measures.placement)
         lifecycle = Lifecycle(store, fleet, capacity, hosts, clock, config.sessions, self._start_request)
         accounts = Accounts(store, config.access, clock)
         identity = Identity(config, accounts, clock)
-        queueing = Queueing(fleet, lifecycle, hub, clock, config.sessions)
+        admission = Admission(fleet, capacity, lifecycle, clock, config.sessions)
+        queueing = Queueing(fleet, admission, lifecycle, hub, clock, config.sessions)
         lifecycle.observers.append(measures.observe)
         lifecycle.observers.append(self._room_may_have_appeared)
         limits = config.rate_limits
         self._sync = Sync(store, fleet, accounts, clock)
-        self._timers = Timers(store, [Reaper(store, fleet, lifecycle, clock, config.sessions).sweep, queueing.round])
+        reaper = Reaper(store, fleet, lifecycle, clock, config.sessions)
+        warm = WarmPools(fleet, admission, lifecycle, clock)
+        # In this order: what is over, who waits, and only then what nobody asked for.
+        self._timers = Timers(store, [reaper.sweep, queueing.round, warm.round])
         return Service(
             config=config,
             clock=clock,
             store=store,
             fleet=fleet,
             hub=hub,
+            admission=admission,
             lifecycle=lifecycle,
+            windows=windows,
             reports=Reports(store, fleet, lifecycle, clock, config.sessions),
             queueing=queueing,
             catalogue=Catalogue(fleet, queueing, clock, config.sessions),

@@ -121,8 +121,11 @@ class Bookings(Config, frozen=True, kw_only=True):
     horizon_seconds: Seconds = 92 * 86400
     per_viewer: Count = 50
     max_occurrences: Count = 60
-    # Share of a title's capacity that bookings may take: 1.0 is all of it.
-    share: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    least_length_seconds: Seconds = 300.0
+    # A running session without an end of its own is reckoned to last this long when a window is asked for.
+    assumed_length_seconds: Seconds = 4 * 3600
+    # Somebody who comes without a booking is let in beside one when at least this much time is left for them.
+    least_walk_in_seconds: Seconds = 600.0
 
 
 class Turn(Secretive, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from dataclasses import replace
 from runtime.chassis.clock import Clock
 from runtime.protocol.states import SessionState
 
+from .domain.booking import Booking
 from .domain.model import Heartbeat, Host, Session, Title
 from .live import HOSTS, TITLES, Hub, session_topic
 from .scheduler import HostLoad, load_of
@@ -30,6 +31,7 @@ class Fleet:
         self.titles: dict[str, Title] = {}
         self.hosts: dict[str, Host] = {}
         self.sessions: dict[str, Session] = {}
+        self.bookings: dict[str, Booking] = {}  # planned and open ones
         self._held: dict[str, dict[int, str]] = {}  # host -> slot -> session
         self._claiming: dict[str, set[int]] = {}  # host -> slots being taken by this process
         self._strangers: dict[str, int] = {}
@@ -83,6 +85,18 @@ class Fleet:
         """The interval asked of hosts: at most 100 heartbeats per second over all of them."""
         return max(wanted, len(self.hosts) / 100)
 
+    def put_booking(self, booking: Booking) -> None:
+        known = self.bookings.get(booking.id)
+        if known is not None and known.version >= booking.version:
+            return
+        if booking.is_final:
+            self.bookings.pop(booking.id, None)
+        else:
+            self.bookings[booking.id] = booking
+
+    def drop_booking(self, booking_id: str) -> None:
+        self.bookings.pop(booking_id, None)
+
     # --- sessions ---
 
     def put_session(self, session: Session) -> None:
@@ -128,8 +142,10 @@ class Fleet:
         return [self.sessions[session_id] for session_id in self._queued]
 
     def warm(self, title: str) -> list[Session]:
-        """Started sessions of ``title`` that nobody owns yet."""
-        return [s for s in self.live() if s.warm and s.owner is None and s.title == title]
+        """Sessions of ``title`` that nobody owns yet, the readiest first."""
+        found = [s for s in self.live() if s.warm and s.owner is None and s.title == title]
+        going = [s for s in found if s.state is not SessionState.STOPPING]
+        return sorted(going, key=lambda s: (SessionState.READY not in s.times, s.created_ms))
 
     # --- capacity ---
 

@@ -61,6 +61,10 @@ class Idempotency:
             raise ServiceError("conflict", retry_after_seconds=1)
         return wanted.session, wanted.id
 
+    async def settle(self, claim_id: str, session_id: str) -> None:
+        """The request was answered with another session than was to be created: a warm one."""
+        await self._store.claims.change(claim_id, lambda claim: replace(claim, session=session_id))
+
     async def release(self, claim_id: str) -> None:
         """The create request failed: the same key may be tried again."""
         await self._store.claims.delete(claim_id)

@@ -1,4 +1,4 @@
-"""Sessions from request to end: claim, start, report, stop, free.
+"""Sessions once they are admitted: start, report, stop, free.
 
 Order matters. A slot is claimed before anything starts and written on the session with its first record; a session is
 written as over before its slot is given back. Whatever dies in between, ``reaper`` finds one of the two states.
@@ -9,11 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from runtime.chassis.client import PeerUnreachableError
 from runtime.chassis.clock import Clock
-from runtime.chassis.entropy import new_session_id
 from runtime.chassis.lifecycle import Background
 from runtime.chassis.log import log_context
 from runtime.protocol.control import SessionReport, StartSession
@@ -23,10 +21,10 @@ from runtime.protocol.states import EndReason, SessionState
 from .capacity import Capacity
 from .config import Sessions
 from .domain import session as transitions
-from .domain.model import Host, Owner, QueueTicket, Session, Title
+from .domain.model import Host, Session, Title
 from .fleet import Fleet
 from .hosts import HostClient
-from .scheduler import Placement, Refusal
+from .scheduler import Refusal
 from .store.errors import StoreError
 from .store.store import Store
 
@@ -40,17 +38,6 @@ _UNANSWERED = 3
 Change = Callable[[Session], Session | None]
 # Told of every change of a session made by this process: (before or None, after).
 Observer = Callable[[Session | None, Session], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """What somebody asks for. ``owner`` None: a warm session."""
-
-    title: Title
-    owner: Owner | None
-    wait: bool = False
-    booking: str | None = None
-    max_length_seconds: float | None = None
 
 
 class Lifecycle:
@@ -71,56 +58,15 @@ class Lifecycle:
         self._background = Background()
         self._busy: set[str] = set()  # sessions with a start or stop under way in this process
         self.observers: list[Observer] = []
-        # Does somebody wait already for what this title could run on? Set by the queue.
-        self.is_contended: Callable[[Title], bool] = lambda title: False
 
     async def close(self) -> None:
         await self._background.close()
 
-    # --- begin ---
-
-    async def create(self, wish: Wish, session_id: str | None = None) -> Session:
-        """A leased or (``wish.wait``) queued session; raise ``no_capacity``, ``no_host`` or ``queue_full``."""
-        session_id = session_id or new_session_id()
-        title = wish.title
-        claim = self._not_now(wish) or await self._capacity.claim(title, session_id)
-        if isinstance(claim, Refusal):
-            if claim.kind == "offline":
-                raise ServiceError("no_host", details={"why": claim.why})
-            if not wish.wait:
-                raise ServiceError("no_capacity", details={"why": claim.why}, retry_after_seconds=15)
-            return await self._enqueue(wish, session_id)
-        session = self._leased(self._requested(wish, session_id), claim, title)
-        try:
-            session = await self._store.sessions.insert(session)
-        except StoreError:
-            await self._undo(claim, session_id)
-            raise
+    async def add(self, session: Session) -> Session:
+        """Write a new session's first record."""
+        session = await self._store.sessions.insert(session)
         self._noted(None, session)
-        self._capacity.settle(claim)
-        self.resume(session)
         return session
-
-    async def promote(self, session: Session, title: Title) -> bool:
-        """Give a queued session a slot if there is one now; True when it left the queue."""
-        claim = self._full(title) or await self._capacity.claim(title, session.id)
-        if isinstance(claim, Refusal):
-            return False
-
-        def decide(current: Session) -> Session | None:
-            return self._leased(current, claim, title) if current.state is SessionState.QUEUED else None
-
-        try:
-            now, changed = await self._change(session.id, decide)
-        except StoreError:
-            await self._undo(claim, session.id)
-            raise
-        if now is None or not changed:
-            await self._undo(claim, session.id)
-            return True
-        self._capacity.settle(claim)
-        self.resume(now)
-        return True
 
     def resume(self, session: Session) -> None:
         """Bring a leased session to its host, or a stopping one to its end, unless that is under way here."""
@@ -132,62 +78,6 @@ class Lifecycle:
         elif session.state is SessionState.STOPPING:
             self._busy.add(session.id)
             self._background.spawn(f"stop {session.id}", self._stop(session.id))
-
-    def _requested(self, wish: Wish, session_id: str) -> Session:
-        now = self._clock.now_ms()
-        length = wish.max_length_seconds or wish.title.limits.max_length_seconds or self._settings.max_length_seconds
-        return Session(
-            id=session_id,
-            title=wish.title.name,
-            state=SessionState.REQUESTED,
-            created_ms=now,
-            times={SessionState.REQUESTED: now},
-            owner=wish.owner,
-            warm=wish.owner is None,
-            booking=wish.booking,
-            max_length_seconds=length,
-        )
-
-    def _leased(self, session: Session, claim: Placement, title: Title) -> Session:
-        host = self._fleet.hosts[claim.host]
-        return transitions.lease(
-            session,
-            host=claim.host,
-            slot=claim.slot,
-            gpu=claim.gpu,
-            build=host.title[title.name].build,
-            why=claim.why,
-            now_ms=self._clock.now_ms(),
-            lease_seconds=self._settings.lease_seconds,
-        )
-
-    def _not_now(self, wish: Wish) -> Refusal | None:
-        if wish.owner is not None and wish.booking is None and self.is_contended(wish.title):
-            return Refusal("busy", "Others wait for it already.")
-        return self._full(wish.title)
-
-    def _full(self, title: Title) -> Refusal | None:
-        """The title's own limit over all hosts."""
-        most = title.limits.max_sessions
-        if most is None or sum(1 for s in self._fleet.live() if s.title == title.name and s.holds_slot) < most:
-            return None
-        return Refusal("busy", f"{title.name} already runs in {most} session(s), its limit.")
-
-    async def _enqueue(self, wish: Wish, session_id: str) -> Session:
-        if len(self._fleet.queued()) >= self._settings.queue_length:
-            raise ServiceError("queue_full", retry_after_seconds=60)
-        now = self._clock.now_ms()
-        queued = transitions.enter(self._requested(wish, session_id), SessionState.QUEUED, now)
-        queued = replace(queued, queue=QueueTicket(queued_ms=now, seen_ms=now))
-        queued = await self._store.sessions.insert(queued)
-        self._noted(None, queued)
-        return queued
-
-    async def _undo(self, claim: Placement, session_id: str) -> None:
-        try:
-            await self._capacity.give_back(claim, session_id)
-        except StoreError as error:
-            logger.warning("slot %s:%d is left to the reaper: %s", claim.host, claim.slot, error)
 
     # --- change ---
 
@@ -283,28 +173,36 @@ class Lifecycle:
         title = self._fleet.titles.get(session.title)
         if title is None or session.host is None:
             return False
-        claim = await self._capacity.claim(title, session.id, (*session.refused_by, session.host))
+        length = (session.ends_ms - self._clock.now_ms()) / 1000 if session.ends_ms else session.max_length_seconds
+        claim = await self._capacity.claim(
+            title,
+            session.id,
+            length_seconds=length,
+            booking=session.booking,
+            refused_by=(*session.refused_by, session.host),
+        )
         if isinstance(claim, Refusal):
             return False
-        build = self._fleet.hosts[claim.host].title[title.name].build
+        placement = claim.placement
+        build = self._fleet.hosts[placement.host].title[title.name].build
 
         def decide(current: Session) -> Session | None:
             if current.state is not SessionState.LEASED or current.host != session.host:
                 return None
             return transitions.move(
                 current,
-                host=claim.host,
-                slot=claim.slot,
-                gpu=claim.gpu,
+                host=placement.host,
+                slot=placement.slot,
+                gpu=placement.gpu,
                 build=build,
-                why=claim.why,
+                why=placement.why,
                 now_ms=self._clock.now_ms(),
                 lease_seconds=self._settings.lease_seconds,
             )
 
         _, changed = await self._change(session.id, decide)
         if not changed:
-            await self._undo(claim, session.id)
+            await self._capacity.give_back(claim, session.id)
             return True  # somebody else decided; look again
         self._capacity.settle(claim)
         await self._capacity.free(session)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from runtime.chassis.clock import Clock
 from runtime.protocol.states import EndReason, SessionState
 
+from .admission import Admission
 from .config import Sessions
 from .domain import queue
 from .domain.model import Session, Title
@@ -26,15 +27,23 @@ _REMEMBERED_LENGTHS = 50
 class Queueing:
     """``round`` runs in the instance with the timers' lease; ``touch`` in every instance, for its own open pages."""
 
-    def __init__(self, fleet: Fleet, lifecycle: Lifecycle, hub: Hub, clock: Clock, settings: Sessions) -> None:
-        self._fleet, self._lifecycle, self._hub = fleet, lifecycle, hub
+    def __init__(
+        self,
+        fleet: Fleet,
+        admission: Admission,
+        lifecycle: Lifecycle,
+        hub: Hub,
+        clock: Clock,
+        settings: Sessions,
+    ) -> None:
+        self._fleet, self._admission, self._lifecycle, self._hub = fleet, admission, lifecycle, hub
         self._clock, self._settings = clock, settings
         self._seen: set[str] = set()  # tickets whose owner was heard of since the last touch
         self._lengths: dict[str, deque[float]] = {}  # title -> seconds of recent sessions
         self._told: tuple[str, ...] = ()
         self.waits: deque[float] = deque(maxlen=1000)
         lifecycle.observers.append(self._observe)
-        lifecycle.is_contended = self.is_contended
+        admission.is_contended = self.is_contended
 
     # --- presence ---
 
@@ -82,7 +91,7 @@ class Queueing:
             title = self._fleet.titles.get(session.title)
             if title is None or title.retired:
                 await self._lifecycle.end(session.id, EndReason.ADMIN_ENDED)
-            elif not await self._lifecycle.promote(session, title):
+            elif not await self._admission.promote(session, title):
                 blocked.add(session.title)
 
     def tell(self) -> None:

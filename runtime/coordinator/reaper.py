@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 
 from runtime.chassis.clock import Clock
+from runtime.protocol.states import EndReason
 
 from .config import Sessions
-from .domain.recovery import Action, is_orphan, judge_session
+from .domain.recovery import ORPHAN_AFTER_MS, Action, is_orphan, judge_session
 from .fleet import Fleet
 from .idempotency import KEEP_SECONDS
 from .lifecycle import Lifecycle
@@ -37,6 +38,7 @@ class Reaper:
             await self._sessions(lease)
             if self._due("slots", _SLOTS_SECONDS):
                 await self.slots()
+                await self.unclaimed()
             if self._due("purge", _PURGE_SECONDS):
                 await self._purge()
         except StoreUnavailableError as error:
@@ -57,6 +59,8 @@ class Reaper:
                 if now - self._resumed.get(session.id, 0) >= _RESUME_EVERY_MS:
                     self._resumed[session.id] = now
                     self._lifecycle.resume(session)
+            elif verdict.action is Action.STOP and verdict.reason is not None:
+                await self._lifecycle.end(session.id, verdict.reason)
             elif verdict.action is Action.FINISH and verdict.reason is not None:
                 await self._lifecycle.finish(session.id, verdict.reason, verdict.detail)
 
@@ -78,6 +82,27 @@ class Reaper:
                 logger.warning("slot %s:%d was left by session %s; freed", slot.host, slot.number, slot.session)
                 freed += await self._store.slots.free(slot.host, slot.number, slot.session)
         return freed
+
+    async def unclaimed(self) -> int:
+        """Claim again for sessions that hold a slot of which nothing is written; how many were found.
+
+        That is what remains when a database went away between a session's record and the answer to it, and the claim
+        was given back although the record had arrived.
+        """
+        written = {(slot.host, slot.number, slot.session) for slot in await self._store.slots.taken()}
+        found = 0
+        for session in [s for s in self._fleet.live() if s.holds_slot and s.host is not None and s.slot is not None]:
+            held = (session.host or "", session.slot or 0, session.id)
+            if held in written or self._clock.now_ms() - session.changed_ms < ORPHAN_AFTER_MS:
+                continue
+            current = await self._store.sessions.get(session.id)
+            if current is None or not current.holds_slot or (current.host, current.slot) != held[:2]:
+                continue
+            found += 1
+            logger.warning("session %s had lost its claim on %s:%d", session.id, *held[:2])
+            if not await self._store.slots.claim(*held):
+                await self._lifecycle.end(session.id, EndReason.HOST_LOST)
+        return found
 
     async def _purge(self) -> None:
         before = self._clock.now_ms() - int(self._settings.keep_seconds * 1000)

@@ -13,6 +13,7 @@ from runtime.chassis.clock import Clock
 from runtime.chassis.signing import RequestVerifier
 
 from .accounts import Accounts
+from .admission import Admission
 from .audit import Audit
 from .catalogue import Catalogue
 from .config import CoordinatorConfig
@@ -30,6 +31,7 @@ from .queueing import Queueing
 from .reports import Reports
 from .rooms import Rooms
 from .store.store import Store
+from .windows import Windows
 
 
 @dataclass(kw_only=True)
@@ -41,7 +43,9 @@ class Service:
     store: Store
     fleet: Fleet
     hub: Hub
+    admission: Admission
     lifecycle: Lifecycle
+    windows: Windows
     reports: Reports
     queueing: Queueing
     catalogue: Catalogue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from runtime.protocol.control import IceServer, Launch, SessionPolicy, StartSession, StartTimeouts
+from runtime.protocol.states import SessionState
 
 from .config import Sessions
 from .domain.model import Host, Session, Title
@@ -61,7 +62,7 @@ def _policy(session: Session, title: Title, defaults: Sessions) -> SessionPolicy
         max_players=limits.max_players,
         idle_seconds=limits.idle_seconds or defaults.idle_seconds,
         idle_warning_seconds=limits.idle_warning_seconds or defaults.idle_warning_seconds,
-        max_length_seconds=session.max_length_seconds,
+        max_length_seconds=_length(session),
         length_warning_seconds=limits.length_warning_seconds,
         reconnect_grace_seconds=limits.reconnect_grace_seconds,
         streamer_grace_seconds=limits.streamer_grace_seconds,
@@ -73,3 +74,11 @@ def _policy(session: Session, title: Title, defaults: Sessions) -> SessionPolicy
         bandwidth=title.bandwidth,
         max_bitrate_bps=limits.max_bitrate_bps,
     )
+
+
+def _length(session: Session) -> float | None:
+    """Seconds from the lease to a fixed end, else the length that counts from when the session is ready."""
+    leased = session.times.get(SessionState.LEASED)
+    if session.ends_ms is None or leased is None:
+        return session.max_length_seconds
+    return max(1.0, (session.ends_ms - leased) / 1000)

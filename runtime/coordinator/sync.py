@@ -43,6 +43,7 @@ class Sync:
             self._fleet.drop_host(name)
         for session in sessions:
             self._fleet.put_session(session)
+        await self._load_bookings()
         await self._load_accounts()
         await self._check_missing({session.id for session in sessions}, started_ms)
         self._fleet.forget_ended()
@@ -74,11 +75,20 @@ class Sync:
             self._fleet.put_host(host)
         for session in await self._store.sessions.changed_by_others(self._since_ms):
             self._fleet.put_session(session)
+        for booking in await self._store.bookings.changed_by_others(self._since_ms):
+            self._fleet.put_booking(booking)
         for user in await self._store.users.changed_by_others(self._since_ms):
             self._accounts.put_user(user)
         for key in await self._store.api_keys.changed_by_others(self._since_ms):
             self._accounts.put_key(key)
         self._since_ms = started_ms - _OVERLAP_MS
+
+    async def _load_bookings(self) -> None:
+        bookings = await self._store.bookings.find({"live": 1})
+        for gone in self._fleet.bookings.keys() - {booking.id for booking in bookings}:
+            self._fleet.drop_booking(gone)
+        for booking in bookings:
+            self._fleet.put_booking(booking)
 
     async def _load_accounts(self) -> None:
         users, keys = await self._store.users.find(), await self._store.api_keys.find()

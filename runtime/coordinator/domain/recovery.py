@@ -13,12 +13,14 @@ from .model import Host, Session, Slot
 ORPHAN_AFTER_MS = 15_000
 # The instance that changed a session last brings it on its way; others step in after this long.
 RESUME_AFTER_MS = 5_000
+OVERTIME_MS = 15_000
 _S = SessionState
 
 
 class Action(StrEnum):
     NOTHING = "nothing"
     RESUME = "resume"  # send the start or stop request again
+    STOP = "stop"  # order the end
     FINISH = "finish"  # write the end
 
 
@@ -55,7 +57,20 @@ def judge_session(
             EndReason.HOST_LOST,
             f"The host {host.name} was not heard of for {(now_ms - heard_ms) // 1000} s.",
         )
-    return _resume(session, now_ms) if session.state is _S.STOPPING else _NOTHING
+    if session.state is _S.STOPPING:
+        return _resume(session, now_ms)
+    return _over(session, now_ms)
+
+
+def _over(session: Session, now_ms: int) -> Verdict:
+    """The relay ends a session by length itself, after warning; this is for one that does not."""
+    if session.ends_ms is None:
+        return _NOTHING
+    if session.booking is not None and now_ms >= session.ends_ms:
+        return Verdict(Action.STOP, EndReason.BOOKING_OVER)
+    if now_ms >= session.ends_ms + OVERTIME_MS:
+        return Verdict(Action.STOP, EndReason.MAX_LENGTH)
+    return _NOTHING
 
 
 def _resume(session: Session, now_ms: int) -> Verdict:

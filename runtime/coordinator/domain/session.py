@@ -13,7 +13,7 @@ from runtime.protocol.states import (
     StartStep,
 )
 
-from .model import Session
+from .model import Owner, Session
 
 _S = SessionState
 # A host tells only the newest state; those it passed on the way are filled in along this line.
@@ -43,9 +43,18 @@ def enter(session: Session, state: SessionState, now_ms: int) -> Session:
 
 
 def lease(
-    session: Session, *, host: str, slot: int, gpu: int | None, build: str, why: str, now_ms: int, lease_seconds: float
+    session: Session,
+    *,
+    host: str,
+    slot: int,
+    gpu: int | None,
+    build: str,
+    why: str,
+    now_ms: int,
+    lease_seconds: float,
+    ends_ms: int | None = None,
 ) -> Session:
-    """A requested or queued session that has got a slot."""
+    """A requested or queued session that has got a slot; until ``ends_ms`` when a booking needs it then."""
     return replace(
         enter(session, _S.LEASED, now_ms),
         host=host,
@@ -57,6 +66,7 @@ def lease(
         attempts=session.attempts + 1,
         steps={StartStep.LEASED: now_ms},
         lease_expires_ms=now_ms + int(lease_seconds * 1000),
+        ends_ms=ends_ms,
     )
 
 
@@ -155,6 +165,14 @@ def _length(session: Session, now_ms: int) -> Session:
     if session.ends_ms is None and session.max_length_seconds is not None and _S.READY in session.times:
         return replace(session, ends_ms=session.times[_S.READY] + int(session.max_length_seconds * 1000))
     return session
+
+
+def adopt(session: Session, owner: Owner, now_ms: int, max_length_seconds: float | None) -> Session | None:
+    """A warm session, or one on its way to be, that becomes somebody's; None when it cannot any more."""
+    if not session.warm or session.owner is not None or session.state not in _FORWARD:
+        return None
+    ends = now_ms + int(max_length_seconds * 1000) if max_length_seconds is not None else None
+    return replace(session, owner=owner, max_length_seconds=max_length_seconds, ends_ms=ends)
 
 
 def joinable(session: Session) -> bool:

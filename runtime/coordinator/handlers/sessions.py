@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from runtime.coordinator.admission import Wish
 from runtime.coordinator.domain.access import may_end, may_start, owns, standing_role
 from runtime.coordinator.domain.model import Session
-from runtime.coordinator.lifecycle import Wish
 from runtime.coordinator.render import Json, ice_json, invite_json, session_json
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason, Role, SessionState
@@ -117,14 +117,17 @@ class SessionsHandler(SessionsBase):
         key = self.request.headers.get("Idempotency-Key")
         if key is None:
             self._check_limits()
-            return await self.service.lifecycle.create(wish)
+            return await self.service.admission.create(wish)
         idempotency = self.service.idempotency
         session_id, claim = await idempotency.claim(self.principal.id, key, self.request.body)
         if claim is None:
             return await self.service.rooms.session(session_id)
         try:
             self._check_limits()
-            return await self.service.lifecycle.create(wish, session_id)
+            session = await self.service.admission.create(wish, session_id)
+            if session.id != session_id:
+                await idempotency.settle(claim, session.id)
+            return session
         except ServiceError:
             await idempotency.release(claim)
             raise

@@ -13,6 +13,7 @@ import msgspec
 
 from runtime.chassis.clock import Clock
 from runtime.coordinator.domain.accounts import ApiKey, AuditEntry, IdempotencyClaim, User
+from runtime.coordinator.domain.booking import Booking
 from runtime.coordinator.domain.model import Heartbeat, Host, Session, Title
 
 from .connection import Connection, Document
@@ -43,6 +44,7 @@ class Store:
         self.titles: Records[Title] = Records(self.connection, "title", Title, key="name")
         self.hosts: Records[Host] = Records(self.connection, "session_server", Host, key="name", keyed=("title",))
         self.sessions: Records[Session] = Records(self.connection, "session", Session, extra=_session_fields)
+        self.bookings: Records[Booking] = Records(self.connection, "booking", Booking, extra=_booking_fields)
         self.users: Records[User] = Records(self.connection, "user", User, key="name")
         self.api_keys: Records[ApiKey] = Records(self.connection, "api_key", ApiKey)
         self.audit: Records[AuditEntry] = Records(self.connection, "audit", AuditEntry)
@@ -114,3 +116,7 @@ class Store:
 def _session_fields(session: Session) -> Document:
     # A number, because not every engine keeps a changed boolean a boolean for its queries.
     return {"live": 0 if session.is_final else 1, "owner_id": session.owner.id if session.owner else ""}
+
+
+def _booking_fields(booking: Booking) -> Document:
+    return {"live": 0 if booking.is_final else 1, "owner_id": booking.owner.id}
