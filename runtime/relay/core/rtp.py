@@ -17,14 +17,13 @@ ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 TRANSPORT_CC = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 RTP_STREAM_ID = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
-DEPENDENCY_DESCRIPTOR = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 
 # Extensions whose value stays true after forwarding. Not among them: mid and rid, which name the other leg's
-# sections, and the transport-wide sequence number, of which every transport has its own.
+# sections; the transport-wide sequence number, of which every transport has its own; the dependency descriptor,
+# whose frame numbers start anew with every streamer and layer, upon which a browser drops frames as old.
 FORWARDED_EXTENSIONS = (
     AUDIO_LEVEL,
     ABS_SEND_TIME,
-    DEPENDENCY_DESCRIPTOR,
     "urn:ietf:params:rtp-hdrext:toffset",
     "urn:3gpp:video-orientation",
     "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",

@@ -8,19 +8,19 @@
     channel.onmessage = (event) => received.push(event.data.byteLength);
   };
 
-  const picture = () => {
+  const picture = (width, height) => {
     const canvas = document.createElement('canvas');
-    canvas.width = 320;
-    canvas.height = 180;
+    canvas.width = width;
+    canvas.height = height;
     document.body.append(canvas);
     const pen = canvas.getContext('2d');
     let frame = 0;
     setInterval(() => {
       pen.fillStyle = `hsl(${frame % 360} 70% 50%)`;
-      pen.fillRect(0, 0, 320, 180);
+      pen.fillRect(0, 0, width, height);
       for (let i = 0; i < 20; i++) {
         pen.fillStyle = `hsl(${(i * 9 + frame) % 360} 90% 60%)`;
-        pen.fillRect((i * 53 + frame * 3) % 320, (i * 29) % 180, 30, 12);
+        pen.fillRect((i * 53 + frame * 3) % width, (i * 29) % height, 30, 12);
       }
       frame += 1;
     }, 40);
@@ -48,12 +48,17 @@
 
   const gathered = (connection) => connection.localDescription.sdp;
 
-  window.publish = async (codec) => {
+  // A browser sends a second layer only from 640x360 on.
+  window.publish = async (codec, layers) => {
     const connection = window.connection = new RTCPeerConnection();
     useChannel(connection.createDataChannel('datachannel'));
-    const stream = new MediaStream([picture(), sound()]);
+    const stream = new MediaStream([layers ? picture(640, 360) : picture(320, 180), sound()]);
     for (const track of stream.getTracks()) {
-      connection.addTransceiver(track, {direction: 'sendonly', streams: [stream]});
+      const init = {direction: 'sendonly', streams: [stream]};
+      if (layers && track.kind === 'video') {
+        init.sendEncodings = layers.map(([rid, scale]) => ({rid, scaleResolutionDownBy: scale}));
+      }
+      connection.addTransceiver(track, init);
     }
     const transceiver = connection.getTransceivers().find((t) => t.sender.track.kind === 'video');
     const codecs = RTCRtpSender.getCapabilities('video').codecs;
@@ -91,14 +96,14 @@
       if (s.type === 'inbound-rtp' && s.kind === 'video') {
         Object.assign(result, {
           frames: s.framesDecoded, freezes: s.freezeCount, lost: s.packetsLost, rtx: s.retransmittedPacketsReceived,
-          keyframes: s.keyFramesDecoded, pli: s.pliCount, nack: s.nackCount,
+          keyframes: s.keyFramesDecoded, width: s.frameWidth, pli: s.pliCount, nack: s.nackCount,
         });
       } else if (s.type === 'inbound-rtp' && s.kind === 'audio') {
         Object.assign(result, {samples: s.totalSamplesReceived, energy: s.totalAudioEnergy});
       } else if (s.type === 'codec' && s.mimeType.startsWith('video/') && !s.mimeType.endsWith('rtx')) {
         result.mime = s.mimeType;
       } else if (s.type === 'outbound-rtp' && s.kind === 'video') {
-        Object.assign(result, {target: s.targetBitrate, sent: s.bytesSent, encoded: s.framesEncoded, width: s.frameWidth});
+        Object.assign(result, {target: s.targetBitrate, sent: s.bytesSent, encoded: s.framesEncoded});
       } else if (s.type === 'candidate-pair' && s.nominated) {
         result.available = s.availableOutgoingBitrate;
       }

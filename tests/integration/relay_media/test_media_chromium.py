@@ -48,9 +48,9 @@ async def page_of(browser: Browser) -> Page:
     return page
 
 
-async def publish(session: Session, browser: Browser, codec: str) -> Page:
+async def publish(session: Session, browser: Browser, codec: str, layers: list[tuple[str, int]] | None = None) -> Page:
     page = await page_of(browser)
-    offer = await page.evaluate("codec => publish(codec)", codec)
+    offer = await page.evaluate("([codec, layers]) => publish(codec, layers)", [codec, layers])
     await page.evaluate("sdp => accept(sdp)", await session.hub.answer_streamer(offer))
     return page
 
@@ -108,13 +108,16 @@ async def test_data_passes_between_pages(session: Session, browser: Browser) -> 
     await player.close()
 
 
-async def test_a_player_keeps_its_connection_when_the_streamer_comes_back(session: Session, browser: Browser) -> None:
-    publisher = await publish(session, browser, "VP8")
+@pytest.mark.parametrize("codec", ["VP8", "H264", "VP9", "AV1"])
+async def test_a_player_keeps_its_connection_when_the_streamer_comes_back(
+    session: Session, browser: Browser, codec: str
+) -> None:
+    publisher = await publish(session, browser, codec)
     player = await join(session, browser, "p1")
     before = await wait_for(player, "s.frames > 20")
     await publisher.evaluate("() => leave()")
     await until(lambda: session.events.named("streamer_closed"), 10)
-    again = await publish(session, browser, "VP8")
+    again = await publish(session, browser, codec)
     after = await wait_for(player, f"s.frames > {before['frames'] + 40}")
     assert after["connection"] == "connected"
     assert not session.events.named("reoffer")
@@ -177,3 +180,16 @@ async def test_a_page_that_offers_gets_the_same_stream(session: Session, browser
     assert json.loads(await page.evaluate("() => JSON.stringify(channel.readyState)")) == "open"
     await publisher.close()
     await page.close()
+
+
+async def test_simulcast_layers_of_a_browser(session: Session, browser: Browser) -> None:
+    publisher = await publish(session, browser, "VP8", [("h", 1), ("l", 2)])
+    player = await join(session, browser, "p1")
+    await wait_for(player, "s.frames > 5 && s.width === 640", 20)
+    session.hub.limit_layers("p1", 1)
+    small = await wait_for(player, "s.width === 320", 20)
+    session.hub.limit_layers("p1", None)
+    large = await wait_for(player, f"s.width === 640 && s.frames > {small['frames'] + 30}", 20)
+    assert large["connection"] == "connected"
+    await publisher.close()
+    await player.close()
