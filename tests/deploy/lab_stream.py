@@ -2,8 +2,8 @@
 
     python -m tests.deploy.lab_stream --name play.lab.test --address 10.213.88.11 [--title sample] [-- COMMAND ...]
 
-The owner starts the title from the catalogue, a guest joins by link, both see the same picture move and the owner's
-click lands in it. With a COMMAND (an update, say) the two go on watching until it ends, and requests are made meanwhile.
+The owner starts the title from the catalogue, a guest joins by link, both see the same picture move, the owner's click
+lands in it. With a COMMAND (an update, say) the two go on watching until it ends, and requests are made meanwhile.
 Prints one JSON line; exit 0 when everything held. Times are told, never judged.
 """
 

@@ -59,7 +59,11 @@ class SimulatedHost:
             "ansible_user": "ansible",
             "ansible_password": PASSWORD,
         }
-        document = {"streaming": {"children": {"streaming_windows": {"hosts": {"win1": connection | self.variables}}}}}
+        document = {
+            "streaming": {"children": {"streaming_windows": {"hosts": {"win1": connection | self.variables}}}},
+            # Nobody connects to it; roles ask the inventory where it is.
+            "coordinator": {"hosts": {"hub": {"private_address": "127.77.2.2"}}},
+        }
         file = self.folder / "hosts.json"
         file.write_text(json.dumps({"all": {"children": document}}))
         return file

@@ -1,0 +1,78 @@
+"""Lab machines for tests that are not molecule scenarios: real systemd hosts that live as long as a ``with`` block."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any, Self
+
+from .running import PROJECT
+
+LAB = PROJECT / "tests/lab"
+
+
+class Lab:
+    """Boots machines on the lab's bridge and forgets them at the end."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.key = home / "id"
+        self._up: list[str] = []
+
+    def __enter__(self) -> Self:
+        self.home.mkdir(parents=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)],
+            check=True,
+            timeout=30,
+            stdin=subprocess.DEVNULL,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in self._up:
+            self._lab_host("down", name)
+        if not self._lab_host("list"):
+            self._lab_host("net-down")
+
+    def _lab_host(self, *arguments: str, **variables: str) -> str:
+        result = subprocess.run(
+            [str(LAB / "lab-host"), *arguments],
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            stdin=subprocess.DEVNULL,
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
+
+    def up(self, name: str, address: str, suite: str = "bookworm") -> None:
+        """Boot one machine; image and packages are built on first use."""
+        built = {}
+        for what in ("build-image", "build-packages"):
+            result = subprocess.run([str(LAB / what), suite], capture_output=True, text=True, timeout=600)
+            assert result.returncode == 0, result.stderr
+            built[what] = result.stdout.strip()
+        self._up.append(name)
+        self._lab_host(
+            "up", name, address, f"{self.key}.pub", built["build-image"], LAB_PACKAGES=built["build-packages"]
+        )
+
+    def ask(self, name: str, address: str, path: str, authority: Path) -> tuple[int, Any]:
+        """GET over HTTPS from this machine, trusting ``authority`` alone; (status, decoded JSON)."""
+        context = ssl.create_default_context(cafile=str(authority))
+        with (
+            socket.create_connection((address, 443), timeout=15) as plain,
+            context.wrap_socket(plain, server_hostname=name) as secure,
+        ):
+            connection = http.client.HTTPConnection(name, timeout=15)
+            connection.sock = secure
+            connection.request("GET", path, headers={"Connection": "close"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
