@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from . import mirror
 
 VERSIONS = {"now": "99.0.0", "next": "99.1.0"}
-ADDRESSES = ipaddress.ip_network("127.77.1.0/27")
+ADDRESSES = [address for third in (1, 2) for address in ipaddress.ip_network(f"127.77.{third}.0/27")]
 
 
 def wheel(folder: Path, version: str) -> Path:
