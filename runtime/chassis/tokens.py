@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from runtime.protocol.control import JoinClaims
+from runtime.protocol.control import IceServer, JoinClaims
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import Role
 
@@ -44,11 +47,19 @@ class TokenSigner:
             "ascii"
         )
 
-    def sign(self, session_id: str, participant_id: str, role: Role, name: str, valid_seconds: int) -> tuple[str, int]:
-        """A join token and its expiry (epoch seconds)."""
+    def sign(
+        self,
+        session_id: str,
+        participant_id: str,
+        role: Role,
+        name: str,
+        valid_seconds: int,
+        ice_servers: Sequence[IceServer] = (),
+    ) -> tuple[str, int]:
+        """A join token and its expiry (epoch seconds). ``ice_servers`` are for this participant alone."""
         issued = self._clock.now_ms() // 1000
         expires = issued + valid_seconds
-        claims = {
+        claims: dict[str, Any] = {
             "iss": _ISSUER,
             "aud": session_id,
             "sub": participant_id,
@@ -58,6 +69,8 @@ class TokenSigner:
             "exp": expires,
             "jti": new_event_id(),
         }
+        if ice_servers:
+            claims["ice"] = [[list(s.urls), s.username, s.credential] for s in ice_servers]
         return jwt.encode(claims, self._key, algorithm="EdDSA"), expires
 
 
@@ -93,6 +106,9 @@ class TokenVerifier:
                 name=str(claims["name"]),
                 expires_at=int(claims["exp"]),
                 token_id=str(claims["jti"]),
+                ice_servers=tuple(
+                    IceServer(urls=tuple(u), username=n, credential=c) for u, n, c in claims.get("ice", ())
+                ),
             )
         except (jwt.InvalidTokenError, ValueError, TypeError):
             raise ServiceError("token_invalid") from None

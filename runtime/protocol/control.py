@@ -196,3 +196,5 @@ class JoinClaims:
     name: str
     expires_at: int  # epoch seconds
     token_id: str
+    # TURN servers with credentials made for this participant, for as long as the token holds.
+    ice_servers: tuple[IceServer, ...] = ()

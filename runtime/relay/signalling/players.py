@@ -35,6 +35,7 @@ class Player:
     player_id: str
     participant_id: str
     peer: Peer
+    options: dict[str, Any]  # the page's RTCConfiguration
     subscribed: bool = False
     asked: bool = False  # for the list, which was empty
     pushed_at: float = float("-inf")  # a list it did not ask for
@@ -54,11 +55,8 @@ class Player:
 class Players:
     """All players of the session. ``streamer_id`` says whom to list: None while there is nothing to offer."""
 
-    def __init__(
-        self, media: MediaPlane, options: dict[str, Any], streamer_id: Callable[[], str | None], work: Background
-    ) -> None:
+    def __init__(self, media: MediaPlane, streamer_id: Callable[[], str | None], work: Background) -> None:
         self._media = media
-        self._options = options
         self._streamer_id = streamer_id
         self._work = work
         self._players: dict[str, Player] = {}
@@ -77,16 +75,16 @@ class Players:
     def all(self) -> list[Player]:
         return list(self._players.values())
 
-    def add(self, participant_id: str, peer: Peer) -> Player:
+    def add(self, participant_id: str, peer: Peer, options: dict[str, Any]) -> Player:
         """A player's socket is open. ``config`` must be the first it hears: without it the page breaks on a list."""
         self._count += 1
-        player = Player(player_id=str(self._count), participant_id=participant_id, peer=peer)
+        player = Player(player_id=str(self._count), participant_id=participant_id, peer=peer, options=options)
         self._players[player.player_id] = player
         self._tell_config(player)
         return player
 
     def _tell_config(self, player: Player) -> None:
-        player.tell(sig.Config(peerConnectionOptions=self._options))
+        player.tell(sig.Config(peerConnectionOptions=player.options))
 
     def remove(self, player_id: str) -> None:
         """Its socket is gone. The browser keeps its media connection open, so ours must be closed here."""

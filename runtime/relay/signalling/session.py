@@ -300,7 +300,7 @@ class Session:
             oldest = self.stage.players.of(claims.participant_id)[0]
             text = "You have opened this stream elsewhere."
             self.stage.dismiss(oldest, CloseCode.SUPERSEDED, text, for_good=True)
-        player = self.stage.add_player(claims.participant_id, peer)
+        player = self.stage.add_player(claims.participant_id, peer, claims.ice_servers)
         self._had_participant = True
         self.apply_room(self.room.enter(claims, Door.PLAYER, resume=new_secret(), now_ms=self.clock.now_ms()))
         self.update_status()

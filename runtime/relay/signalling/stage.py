@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from runtime.chassis.clock import Clock
 from runtime.chassis.lifecycle import Background
 from runtime.protocol import signalling as sig
+from runtime.protocol.control import IceServer
 from runtime.protocol.datachannel import MalformedMessageError
 from runtime.protocol.room import CloseCode
 from runtime.relay.config import RelayConfig
@@ -50,6 +51,7 @@ class Stage:
     ) -> None:
         limits = config.limits
         self._clock, self._owner = clock, owner
+        self._ice_servers = config.ice_servers
         self.router = DataRouter(
             DataLimits(
                 messages_per_second=limits.data_messages_per_second,
@@ -62,7 +64,7 @@ class Stage:
         self.media = media(self)
         self.upstream = Upstream(config, self.media, self)
         self._channel = UpstreamChannel(self.media, self.upstream.tell, OUR_PLAYER_ID)
-        self.players = Players(self.media, _peer_options(config), self._offerable_streamer, work)
+        self.players = Players(self.media, self._offerable_streamer, work)
         self._holder: str | None = None
         self.first_frame_ms: int | None = None
         self.first_player_ms: int | None = None
@@ -76,8 +78,9 @@ class Stage:
 
     # --- players ---
 
-    def add_player(self, participant_id: str, peer: Peer) -> Player:
-        player = self.players.add(participant_id, peer)
+    def add_player(self, participant_id: str, peer: Peer, ice_servers: Sequence[IceServer] = ()) -> Player:
+        """``ice_servers`` are this participant's own, beside those of the session."""
+        player = self.players.add(participant_id, peer, _peer_options([*self._ice_servers, *ice_servers]))
         self.router.player_added(player.player_id, participant_id)
         self._tell_media_who_controls()
         return player
@@ -214,10 +217,10 @@ class Stage:
         return {player.player_id: player.participant_id for player in self.players.all()}
 
 
-def _peer_options(config: RelayConfig) -> dict[str, Any]:
+def _peer_options(ice_servers: Sequence[IceServer]) -> dict[str, Any]:
     """``RTCConfiguration`` for pages. ``urls`` is always a list: Epic's page iterates it."""
     servers: list[dict[str, Any]] = []
-    for server in config.ice_servers:
+    for server in ice_servers:
         entry: dict[str, Any] = {"urls": list(server.urls)}
         if server.username is not None:
             entry |= {"username": server.username, "credential": server.credential or ""}

@@ -7,6 +7,7 @@ import pytest
 from runtime.chassis.clock import ManualClock
 from runtime.chassis.signing import RequestVerifier, host_key, sign_request
 from runtime.chassis.tokens import TokenSigner, TokenVerifier, new_signing_key
+from runtime.protocol.control import IceServer
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import Role
 
@@ -24,6 +25,16 @@ def test_a_token_opens_its_own_session_in_its_role(clock: ManualClock) -> None:
     claims = TokenVerifier(signer.public_key_pem, SESSION, clock).verify(token)
     assert (claims.participant_id, claims.role, claims.name) == ("p" * 16, Role.WATCHER, "Анна")
     assert claims.expires_at == expires == clock.now_ms() // 1000 + 60
+
+
+def test_a_token_carries_its_participants_own_turn_servers(clock: ManualClock) -> None:
+    signer = TokenSigner(new_signing_key(), clock)
+    servers = (
+        IceServer(urls=("turn:a:3478", "turns:a:5349"), username="1:p", credential="c"),
+        IceServer(urls=("stun:b",)),
+    )
+    token, _ = signer.sign(SESSION, "p" * 16, Role.WATCHER, "x", 60, servers)
+    assert TokenVerifier(signer.public_key_pem, SESSION, clock).verify(token).ice_servers == servers
 
 
 @pytest.mark.parametrize("wrong", ["other session", "other key", "garbage", "none", "expired", "unsigned"])
