@@ -18,6 +18,9 @@ from .udp import UdpPort
 
 logger = logging.getLogger(__name__)
 
+# A browser that loses a lot sends about a hundred; every packet is decrypted and taken apart.
+MAX_RTCP_PER_SECOND = 1000
+
 
 class Peer:
     """A connection to the streamer or to a player.
@@ -36,6 +39,8 @@ class Peer:
         self.on_connected: Callable[[], None] = lambda: None
         self.on_closed: Callable[[str], None] = lambda why: None
         self.created = time.monotonic()
+        self._rtcp_in_window = 0
+        self._window_at = self.created
         self.on_rtp: Callable[[int], None] | None = None
         self.on_rtcp: list[Callable[[rtcp.RtcpPacket, float], None]] = []
         self.closing: asyncio.Task[None] | None = None
@@ -105,6 +110,13 @@ class Peer:
                 self.port.counters["rtp_unexpected"] += 1
             return
         counters = self.port.counters
+        self._rtcp_in_window += 1
+        if self._rtcp_in_window > MAX_RTCP_PER_SECOND:
+            now = time.monotonic()
+            if now - self._window_at < 1.0:
+                counters["rtcp_limited"] += 1
+                return
+            self._window_at, self._rtcp_in_window = now, 1
         data = bytes(self.port.view[:size])
         plain = self._keys.unprotect_rtcp(data) if size >= 12 and self._keys.known(data[4:8]) else None
         if plain is None:
