@@ -78,7 +78,10 @@ export class PlayerModel {
       },
       recall("name") ?? undefined,
     );
-    this.voice = new Voice((message) => this.send(message), options.join.ice_servers);
+    this.voice = new Voice(
+      (message) => this.send(message),
+      () => this.ticket.current.ice_servers,
+    );
   }
 
   /** Attach to the page; `parent` gets the video element. */

@@ -17,7 +17,7 @@ export class Voice {
   readonly problem = signal<VoiceProblem | undefined>(undefined);
   readonly isMuted = signal(false);
   private readonly send: (message: ToRelay) => boolean;
-  private readonly iceServers: RTCIceServer[];
+  private readonly iceServers: () => IceServer[];
   private peer: RTCPeerConnection | undefined;
   private microphone: MediaStreamTrack | undefined;
   private readonly speakers = new Map<string, HTMLAudioElement>();
@@ -25,14 +25,10 @@ export class Voice {
   // Offers are answered one after the other, in the order in which they came.
   private negotiation: Promise<void> = Promise.resolve();
 
-  constructor(send: (message: ToRelay) => boolean, iceServers: IceServer[]) {
+  /** `iceServers` is asked at every start of a call: their credentials expire. */
+  constructor(send: (message: ToRelay) => boolean, iceServers: () => IceServer[]) {
     this.send = send;
-    // null is not "absent" to RTCPeerConnection.
-    this.iceServers = iceServers.map(({ urls, username, credential }) => ({
-      urls,
-      ...(username ? { username } : {}),
-      ...(credential ? { credential } : {}),
-    }));
+    this.iceServers = iceServers;
   }
 
   async join(): Promise<void> {
@@ -101,7 +97,13 @@ export class Voice {
   }
 
   private open(): RTCPeerConnection {
-    const peer = new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: "max-bundle" });
+    // null is not "absent" to RTCPeerConnection.
+    const iceServers = this.iceServers().map(({ urls, username, credential }) => ({
+      urls,
+      ...(username ? { username } : {}),
+      ...(credential ? { credential } : {}),
+    }));
+    const peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     this.peer = peer;
     peer.ontrack = ({ track, streams }) => this.play(track, streams[0] ?? new MediaStream([track]));
     peer.onconnectionstatechange = () => {
