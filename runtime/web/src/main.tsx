@@ -3,6 +3,7 @@ import { render } from "preact";
 import { App } from "./app";
 import { isEmbedded, tellParent } from "./embed/inside";
 import { isLanguage, preferredLanguage, setLanguage } from "./i18n";
+import { preloadCatalogue } from "./pages/catalogue";
 import { startRouter } from "./router";
 import { applyTheme, isTheme, theme } from "./ui/theme";
 
@@ -15,11 +16,14 @@ if (isEmbedded) document.documentElement.dataset["embedded"] = "";
 
 applyTheme();
 startRouter();
+if (window.location.pathname === "/") preloadCatalogue();
 const root = document.getElementById("app");
 // Whatever the preferred language's file does, there must be a page: English is the second try.
 void setLanguage(isLanguage(wantedLanguage) ? wantedLanguage : preferredLanguage())
   .catch(() => setLanguage("en"))
   .then(() => {
-    if (root) render(<App />, root);
+    if (!root) return;
+    root.replaceChildren();
+    render(<App />, root);
     tellParent({ type: "ready" });
   });

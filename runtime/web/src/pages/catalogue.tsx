@@ -12,6 +12,8 @@ import { NotFoundPage, OfflinePage } from "./not-found";
 import { matches } from "./search";
 import { ResumeCard, TitleCard } from "./title-card";
 
+const IN_FIRST_VIEW = 4;
+
 // Kept outside the component: whoever comes back from a session sees the last known catalogue at once.
 const titles = signal<Title[] | undefined>(undefined);
 const mine = signal<Session[]>([]);
@@ -35,10 +37,19 @@ async function load(stop: AbortSignal): Promise<void> {
   }
 }
 
+let preloading = false;
+
+/** Ask for the catalogue before the page can be drawn: the texts of the language arrive meanwhile. */
+export function preloadCatalogue(): void {
+  preloading = true;
+  void load(new AbortController().signal);
+}
+
 export function CataloguePage(): JSX.Element {
   useEffect(() => {
     const abort = new AbortController();
-    void load(abort.signal);
+    if (!preloading) void load(abort.signal);
+    preloading = false;
     const events = subscribe(
       "/api/v1/events",
       {
@@ -182,9 +193,9 @@ function Titles(): JSX.Element {
   }
   return (
     <ul class="title-grid" data-testid="titles">
-      {shown.map((title) => (
+      {shown.map((title, place) => (
         <li key={title.name}>
-          <TitleCard title={title} />
+          <TitleCard title={title} isFirst={place < IN_FIRST_VIEW} />
         </li>
       ))}
     </ul>

@@ -21,7 +21,8 @@ export async function startTitle(name: string): Promise<void> {
   navigate(`/session/${session.id}`);
 }
 
-export function TitleCard({ title }: { title: Title }): JSX.Element {
+/** `isFirst`: in view at once, so that its picture must not wait. */
+export function TitleCard({ title, isFirst }: { title: Title; isFirst?: boolean }): JSX.Element {
   const [refused, setRefused] = useState<ApiError>();
   const name = localText(title.display_name, title.name);
   const { state } = title.availability;
@@ -41,7 +42,7 @@ export function TitleCard({ title }: { title: Title }): JSX.Element {
 
   return (
     <article class="title-card" data-testid={`title-card-${title.name}`} aria-labelledby={`title-${title.name}`}>
-      <Picture title={title} />
+      <Picture title={title} isFirst={isFirst ?? false} />
       <div class="title-body">
         <div class="title-line">
           <h2 id={`title-${title.name}`}>{name}</h2>
@@ -73,7 +74,7 @@ export function TitleCard({ title }: { title: Title }): JSX.Element {
 }
 
 /** The title's picture, or a calm pattern of its own when there is none. */
-export function Picture({ title }: { title: Title | undefined }): JSX.Element {
+export function Picture({ title, isFirst }: { title: Title | undefined; isFirst?: boolean }): JSX.Element {
   const [broken, setBroken] = useState(false);
   const hue = hueOf(title?.name ?? "");
   if (!title?.picture_url || broken) {
@@ -91,7 +92,7 @@ export function Picture({ title }: { title: Title | undefined }): JSX.Element {
       alt=""
       width={640}
       height={360}
-      loading="lazy"
+      loading={isFirst ? "eager" : "lazy"}
       decoding="async"
       onError={() => setBroken(true)}
     />
