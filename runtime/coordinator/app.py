@@ -28,6 +28,7 @@ from runtime.protocol.control import StartSession
 from .accounts import Accounts
 from .admission import Admission
 from .audit import Audit
+from .booking_service import BookingService
 from .capacity import Capacity
 from .catalogue import Catalogue
 from .config import CoordinatorConfig
@@ -117,8 +118,11 @@ class Coordinator:
         self._sync = Sync(store, fleet, accounts, clock)
         reaper = Reaper(store, fleet, lifecycle, clock, config.sessions)
         warm = WarmPools(fleet, admission, lifecycle, clock)
-        # In this order: what is over, who waits, and only then what nobody asked for.
-        self._timers = Timers(store, [reaper.sweep, queueing.round, warm.round])
+        bookings = BookingService(
+            store, fleet, windows, admission, lifecycle, clock, config.bookings, config.public_url
+        )
+        # In this order: what is over, what was promised, who waits, and only then what nobody asked for.
+        self._timers = Timers(store, [reaper.sweep, bookings.round, queueing.round, warm.round])
         return Service(
             config=config,
             clock=clock,
@@ -128,6 +132,7 @@ class Coordinator:
             admission=admission,
             lifecycle=lifecycle,
             windows=windows,
+            bookings=bookings,
             reports=Reports(store, fleet, lifecycle, clock, config.sessions),
             queueing=queueing,
             catalogue=Catalogue(fleet, queueing, clock, config.sessions),
@@ -138,7 +143,7 @@ class Coordinator:
             idempotency=Idempotency(store, clock),
             document=document(),
             hosts=hosts,
-            rooms=Rooms(config, fleet, lifecycle, identity, self._signer, clock),
+            rooms=Rooms(config, fleet, lifecycle, identity, self._signer, store.bookings, clock),
             verifier=RequestVerifier(COORDINATOR, clock),
             metrics=registry,
             measures=measures,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from runtime.protocol.control import IceServer
@@ -10,6 +10,7 @@ from runtime.protocol.states import Role, SessionState
 
 from .config import Sessions
 from .domain.access import Principal, may_start
+from .domain.booking import Booking
 from .domain.model import Invite, Session, Title
 from .domain.session import REASON_TEXTS
 from .scheduler import Availability
@@ -100,6 +101,40 @@ def invite_json(invite_id: str, invite: Invite, session: Session, url: str | Non
         "uses": sum(member.invite == invite_id for member in session.members.values()),
         "label": invite.label,
     }
+
+
+def booking_json(
+    booking: Booking, links: Mapping[str, str], *, open_before_seconds: float, public_url: str, admin: bool = False
+) -> Json:
+    """``links``: invitation id -> its address, right after the booking was made."""
+    shown: Json = {
+        "id": booking.id,
+        "title": booking.title,
+        "state": booking.state,
+        "starts_at": booking.start_ms,
+        "ends_at": booking.end_ms,
+        "opens_at": booking.start_ms - int(open_before_seconds * 1000),
+        "time_zone": booking.time_zone,
+        "label": booking.label,
+        "series": booking.series,
+        "rrule": booking.rrule,
+        "session": booking.session,
+        "invitees": [
+            {
+                "invite": invitee.invite,
+                "role": booking.invites[invitee.invite].role,
+                "name": invitee.name,
+                "email": invitee.email,
+                "url": links.get(invitee.invite),
+            }
+            for invitee in booking.invitees
+        ],
+        "created_at": booking.created_ms,
+        "calendar_url": f"{public_url}/api/v1/bookings/{booking.id}/calendar.ics",
+    }
+    if admin:
+        shown["owner"] = {"id": booking.owner.id, "kind": booking.owner.kind, "name": booking.owner.name}
+    return shown
 
 
 def ice_json(servers: Iterable[IceServer]) -> list[Json]:

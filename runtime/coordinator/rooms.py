@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import logging
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
@@ -21,18 +20,20 @@ from runtime.protocol.states import Role
 
 from .config import CoordinatorConfig
 from .domain.access import Principal, owns, standing_role
+from .domain.booking import Booking
 from .domain.model import Host, Invite, Member, Session
 from .domain.session import joinable
 from .fleet import Fleet
 from .hosts import edge_address
 from .identity import Identity
+from .invitations import clean, invite_id_of, match, new_invite
 from .lifecycle import Change, Lifecycle
+from .store.records import Records
 
 logger = logging.getLogger(__name__)
 _INVITES = 200
 _MEMBERS = 1000
 _NAME_CHARACTERS = 40
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,10 @@ class Rooms:
         lifecycle: Lifecycle,
         identity: Identity,
         signer: TokenSigner,
+        bookings: Records[Booking],
         clock: Clock,
     ) -> None:
+        self._bookings = bookings
         self._config, self._fleet, self._lifecycle = config, fleet, lifecycle
         self._identity, self._signer, self._clock = identity, signer, clock
 
@@ -70,13 +73,9 @@ class Rooms:
     ) -> tuple[str, Invite, Session, str]:
         """A new invitation: its id, its record, the session, and its link, which is shown only now."""
         secret = new_secret()
-        digest = hashlib.sha256(secret.encode()).hexdigest()
-        invite_id = _invite_id(digest)
         now = self._clock.now_ms()
         seconds = valid_seconds or self._config.sessions.invite_seconds
-        record = Invite(
-            sha256=digest, role=role, created_ms=now, expires_ms=now + int(seconds * 1000), label=_clean(label, 100)
-        )
+        invite_id, record = new_invite(secret, role, now, now + int(seconds * 1000), label)
 
         def decide(current: Session) -> Session | None:
             if current.is_final:
@@ -104,38 +103,34 @@ class Rooms:
         changed = await self._change(session.id, decide)
         return changed.invites[invite_id], changed
 
-    async def find(self, link: str) -> tuple[str, Invite, Session]:
-        """What the last part of an invitation's link stands for.
+    async def find(self, link: str) -> tuple[Invite, Session | Booking]:
+        """What the last part of an invitation's link stands for: a session, or a booking that is not open yet.
 
         Raise ``invite_not_found``, ``invite_revoked``, ``invite_expired`` or ``session_ended``.
         """
-        session_id, _, secret = link.partition("-")
-        if not is_session_id(session_id) or not secret:
+        named, _, secret = link.partition("-")
+        if not is_session_id(named) or not secret:
             raise ServiceError("invite_not_found")
-        session = await self._inviting(session_id, secret)
-        return *self._match(session, secret), session
+        booking = self._fleet.bookings.get(named) or await self._bookings.get(named)
+        if booking is not None and booking.session is None:
+            if booking.is_final:
+                raise ServiceError("session_ended")
+            return match(booking.invites, secret, self._clock.now_ms())[1], booking
+        session = await self.session(
+            booking.session if booking and booking.session else named, missing="invite_not_found"
+        )
+        found = match(session.invites, secret, self._clock.now_ms())[1]
+        if session.is_final:
+            raise ServiceError("session_ended")
+        return found, session
 
     async def _inviting(self, session_id: str, secret: str) -> Session:
         """The session as the view has it, or by the database when the view lacks the invitation: another instance may
         have made it a moment ago."""
         session = await self.session(session_id, missing="invite_not_found")
-        if _invite_id(hashlib.sha256(secret.encode()).hexdigest()) not in session.invites:
+        if invite_id_of(secret) not in session.invites:
             session = await self.session(session_id, missing="invite_not_found", fresh=True)
         return session
-
-    def _match(self, session: Session, secret: str) -> tuple[str, Invite]:
-        digest = hashlib.sha256(secret.encode()).hexdigest()
-        invite_id = _invite_id(digest)
-        found = session.invites.get(invite_id)
-        if found is None or not hmac.compare_digest(found.sha256, digest):
-            raise ServiceError("invite_not_found")
-        if found.revoked_ms is not None:
-            raise ServiceError("invite_revoked")
-        if found.expires_ms <= self._clock.now_ms():
-            raise ServiceError("invite_expired")
-        if session.is_final:
-            raise ServiceError("session_ended")
-        return invite_id, found
 
     # --- entering ---
 
@@ -144,7 +139,7 @@ class Rooms:
         ``session_not_ready``."""
         session = await (self._inviting(session_id, link.partition("-")[2]) if link else self.session(session_id))
         participant = self._identity.participant(session_id, principal.id)
-        shown = _clean(name or "", _NAME_CHARACTERS) or _clean(principal.name, _NAME_CHARACTERS)
+        shown = clean(name or "", _NAME_CHARACTERS) or clean(principal.name, _NAME_CHARACTERS)
         invited = self._invited(session, link) if link and not owns(principal, session) else None
         if invited is not None:
             role = invited[1].role
@@ -166,9 +161,12 @@ class Rooms:
 
     def _invited(self, session: Session, link: str) -> tuple[str, Invite]:
         named, _, secret = link.partition("-")
-        if named != session.id:
+        if named not in (session.id, session.booking):
             raise ServiceError("invite_not_found")
-        return self._match(session, secret)
+        found = match(session.invites, secret, self._clock.now_ms())
+        if session.is_final:
+            raise ServiceError("session_ended")
+        return found
 
     async def _remember(self, session: Session, participant: str, invite_id: str, role: Role, name: str) -> None:
         """So that a reload works without the link, as long as the invitation holds."""
@@ -244,12 +242,3 @@ def edge_origins(hosts: Iterable[Host], most: int = 20) -> list[str]:
     if len(found) > most:
         return sorted({origin.split("//")[0] for origin in found})
     return sorted(found)
-
-
-def _invite_id(digest: str) -> str:
-    return base64.b32encode(bytes.fromhex(digest)).decode("ascii").lower()[:16]
-
-
-def _clean(text: str, characters: int) -> str:
-    """One line without control and direction characters, which could disguise a name as another."""
-    return " ".join(_UNPRINTABLE.sub(" ", text).split())[:characters]

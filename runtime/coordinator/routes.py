@@ -8,7 +8,7 @@ from tornado.web import Application
 
 from runtime.chassis.web import MetricsHandler, application
 
-from .handlers import access, admin, admin_accounts, control, live, pages, sessions, site, titles
+from .handlers import access, admin, admin_accounts, bookings, control, live, pages, sessions, site, titles
 from .service import Proxies, Service
 
 _NAME = r"([a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?)"
@@ -25,6 +25,11 @@ def build_application(service: Service) -> Application:
         (r"/titles", titles.TitlesHandler),
         (rf"/titles/{_NAME}", titles.TitleHandler),
         (rf"/titles/{_NAME}/picture", titles.PictureHandler),
+        (rf"/titles/{_NAME}/schedule", bookings.ScheduleHandler),
+        (r"/bookings", bookings.BookingsHandler),
+        (rf"/bookings/{_SESSION}", bookings.BookingHandler),
+        (rf"/bookings/{_SESSION}/calendar\.ics", bookings.BookingCalendarHandler),
+        (r"/calendar/([A-Za-z0-9_-]{10,400}\.[A-Za-z0-9_-]{32}\.ics)", bookings.CalendarFeedHandler),
         (r"/sessions", sessions.SessionsHandler),
         (rf"/sessions/{_SESSION}", sessions.SessionHandler),
         (rf"/sessions/{_SESSION}/join", sessions.JoinHandler),

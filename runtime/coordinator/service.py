@@ -15,6 +15,7 @@ from runtime.chassis.signing import RequestVerifier
 from .accounts import Accounts
 from .admission import Admission
 from .audit import Audit
+from .booking_service import BookingService
 from .catalogue import Catalogue
 from .config import CoordinatorConfig
 from .fleet import Fleet
@@ -46,6 +47,7 @@ class Service:
     admission: Admission
     lifecycle: Lifecycle
     windows: Windows
+    bookings: BookingService
     reports: Reports
     queueing: Queueing
     catalogue: Catalogue

@@ -64,6 +64,9 @@ ERRORS: dict[str, ErrorKind] = {
     "session_limit": ErrorKind(
         409, "You already have as many sessions as one person may have.", "End one of them first."
     ),
+    "booking_not_found": ErrorKind(404, "This booking does not exist.", "Check the address."),
+    "booking_limit": ErrorKind(409, "You have booked as much as one person may.", "Cancel a booking first."),
+    "window_taken": ErrorKind(409, "This window is taken.", "Take the next free one, or another title."),
     # control interface
     "control_unsigned": ErrorKind(
         401, "The control request carries no valid signature.", "Check control_secret and host name on both sides."

@@ -211,17 +211,21 @@ class InvitePreviewHandler(SessionsBase):
     public = True
 
     async def get(self, link: str) -> None:
-        _, invite, session = await self.service.rooms.find(link)
-        title = self.service.fleet.titles.get(session.title)
+        invite, found = await self.service.rooms.find(link)
+        title = self.service.fleet.titles.get(found.title)
         if title is None:
             raise ServiceError("session_ended")
+        session = found if isinstance(found, Session) else None
+        booking = self.service.fleet.bookings.get((session.booking or "") if session else found.id)
         self.write_json(
             {
-                "session_id": session.id,
+                "session_id": session.id if session else None,
                 "role": invite.role,
                 "title": self.service.catalogue.show(title, self.principal),
-                "owner_name": session.owner.name if session.owner else "",
-                "state": session.state,
+                "owner_name": found.owner.name if found.owner else "",
+                "state": session.state if session else None,
                 "expires_at": invite.expires_ms,
+                "starts_at": booking.start_ms if booking else None,
+                "ends_at": booking.end_ms if booking else None,
             }
         )

@@ -25,7 +25,7 @@ def me_json(service: Service, visitor: Visitor) -> Json:
             "sign_in": _sign_in(service),
             "must_sign_in": not principal.entitled,
             "queue": True,
-            "bookings": False,
+            "bookings": config.bookings.enabled,
             "sessions_per_viewer": config.sessions.per_viewer,
         },
     }

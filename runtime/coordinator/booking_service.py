@@ -1,0 +1,321 @@
+"""Bookings at work: made beside each other, opened in time, missed by rule, cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from runtime.chassis.clock import Clock
+from runtime.chassis.entropy import new_secret, new_session_id
+from runtime.protocol.errors import ServiceError
+from runtime.protocol.states import BookingState, EndReason, Role
+
+from .admission import Admission, Wish
+from .config import Bookings
+from .domain import booking as rules
+from .domain.access import Principal
+from .domain.booking import Booking, Invitee, RecurrenceError, Step
+from .domain.model import Invite, Session, Title
+from .domain.windows import Demand, Segment, fits, next_window, segments, with_demand
+from .fleet import Fleet
+from .invitations import new_invite
+from .lifecycle import Lifecycle
+from .store.errors import StoreError, StoreUnavailableError
+from .store.locks import Lease
+from .store.store import Store
+from .windows import Windows
+
+logger = logging.getLogger(__name__)
+_LOCK = "bookings"
+_LOCK_SECONDS = 10.0
+_RETRY_MS = 5_000  # an opening that found no room
+_MOST_FREE = 50
+# Told of every change of a booking made by this process: (before or None, after).
+Observer = Callable[[Booking | None, Booking], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guest:
+    """Somebody to invite."""
+
+    role: Role
+    name: str = ""
+    email: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BookingWish:
+    title: Title
+    start_ms: int
+    end_ms: int
+    time_zone: str
+    rrule: str | None
+    label: str
+    guests: tuple[Guest, ...]
+
+
+class BookingService:
+    """``round`` runs in the instance with the timers' lease, everything else in any."""
+
+    def __init__(
+        self,
+        store: Store,
+        fleet: Fleet,
+        windows: Windows,
+        admission: Admission,
+        lifecycle: Lifecycle,
+        clock: Clock,
+        settings: Bookings,
+        public_url: str,
+    ) -> None:
+        self._store, self._fleet, self._windows = store, fleet, windows
+        self._admission, self._lifecycle, self._clock = admission, lifecycle, clock
+        self._settings, self._public_url = settings, public_url
+        self._mutex = asyncio.Lock()
+        self._not_before: dict[str, int] = {}
+        self.observers: list[Observer] = []
+
+    # --- making ---
+
+    async def make(self, wish: BookingWish, principal: Principal) -> tuple[list[Booking], dict[str, str]]:
+        """Book every window of the wish or none: the bookings, and the links of the guests by invitation id.
+
+        Raise ``bad_request`` for windows that make no sense, ``window_taken`` with the next free one.
+        """
+        starts = self._starts(wish)
+        length = wish.end_ms - wish.start_ms
+        series = new_session_id() if len(starts) > 1 else None
+        bookings: list[Booking] = []
+        links: dict[str, str] = {}
+        for start in starts:
+            booking, its_links = self._planned(wish, principal, start, start + length, series)
+            bookings.append(booking)
+            links |= its_links
+        async with self._alone():
+            await self._refresh()
+            self._check_room(wish, bookings)
+            return await self._insert(bookings), links
+
+    def _starts(self, wish: BookingWish) -> list[int]:
+        now, settings = self._clock.now_ms(), self._settings
+        seconds = (wish.end_ms - wish.start_ms) / 1000
+        if not settings.least_length_seconds <= seconds <= settings.max_length_seconds:
+            least, most = settings.least_length_seconds / 60, settings.max_length_seconds / 60
+            raise ServiceError("bad_request", f"A window lasts {least:g} to {most:g} minutes.")
+        if wish.end_ms <= now or wish.start_ms < now - 60_000:
+            raise ServiceError("bad_request", "The window is in the past.")
+        horizon = now + int(settings.horizon_seconds * 1000)
+        if wish.start_ms > horizon:
+            days = settings.horizon_seconds / 86400
+            raise ServiceError("bad_request", f"Windows can be booked {days:g} days ahead.")
+        try:
+            return rules.occurrences(
+                wish.start_ms, wish.rrule, wish.time_zone, not_after_ms=horizon, most=settings.max_occurrences
+            )
+        except RecurrenceError as error:
+            raise ServiceError("bad_request", str(error)) from None
+
+    def _planned(
+        self, wish: BookingWish, principal: Principal, start_ms: int, end_ms: int, series: str | None
+    ) -> tuple[Booking, dict[str, str]]:
+        booking_id, now = new_session_id(), self._clock.now_ms()
+        invites: dict[str, Invite] = {}
+        invitees: list[Invitee] = []
+        links: dict[str, str] = {}
+        for guest in wish.guests:
+            secret = new_secret()
+            # An invitation to a window holds until its end.
+            invite_id, invite = new_invite(secret, guest.role, now, end_ms, guest.name or guest.email)
+            invites[invite_id] = invite
+            invitees.append(Invitee(invite=invite_id, name=guest.name, email=guest.email))
+            links[invite_id] = f"{self._public_url}/join/{booking_id}-{secret}"
+        booking = Booking(
+            id=booking_id,
+            title=wish.title.name,
+            owner=principal.owner(),
+            start_ms=start_ms,
+            end_ms=end_ms,
+            time_zone=wish.time_zone,
+            label=wish.label,
+            series=series,
+            rrule=wish.rrule if series else None,
+            invites=invites,
+            invitees=tuple(invitees),
+            created_ms=now,
+            times={BookingState.PLANNED: now},
+        )
+        return booking, links
+
+    def _check_room(self, wish: BookingWish, bookings: list[Booking]) -> None:
+        """Raise ``window_taken`` unless all of them fit beside what is there and beside each other."""
+        owned = sum(b.owner.id == bookings[0].owner.id for b in self._fleet.bookings.values())
+        if owned + len(bookings) > self._settings.per_viewer:
+            raise ServiceError("booking_limit", details={"most": self._settings.per_viewer, "booked": owned})
+        plan = self._windows.plan()
+        taken: list[Demand] = []
+        for booking in bookings:
+            demand = self._windows.demand(wish.title.name, booking.start_ms, booking.end_ms)
+            if fits(plan, demand):
+                plan = with_demand(plan, demand)
+            else:
+                taken.append(demand)
+        if not taken:
+            return
+        horizon = self._clock.now_ms() + int(self._settings.horizon_seconds * 1000)
+        free = next_window(plan, taken[0], horizon)
+        ahead = int(self._settings.open_before_seconds * 1000)
+        raise ServiceError(
+            "window_taken",
+            details={
+                "taken": [{"starts_at": d.start_ms + ahead, "ends_at": d.end_ms} for d in taken],
+                "next": {"starts_at": free.start_ms + ahead, "ends_at": free.end_ms} if free else None,
+            },
+        )
+
+    async def _insert(self, bookings: list[Booking]) -> list[Booking]:
+        made: list[Booking] = []
+        try:
+            # One by one, so that a failure leaves known which are there.
+            for booking in bookings:
+                made += [await self._store.bookings.insert(booking)]
+        except StoreError:
+            for booking in made:
+                await self._store.bookings.delete(booking.id)
+            raise
+        for booking in made:
+            self._fleet.put_booking(booking)
+            self._observe(None, booking)
+        return made
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """One at a time, over all instances: what fits is decided and written before the next one looks."""
+        async with self._mutex:
+            for _ in range(100):
+                if await self._store.locks.acquire(_LOCK, _LOCK_SECONDS) is not None:
+                    break
+                await asyncio.sleep(0.05)
+            else:
+                raise ServiceError("conflict", retry_after_seconds=1)
+            try:
+                yield
+            finally:
+                await self._store.locks.release(_LOCK)
+
+    async def _refresh(self) -> None:
+        """Bookings that another instance wrote a moment ago count too."""
+        for booking in await self._store.bookings.find({"live": 1}):
+            self._fleet.put_booking(booking)
+
+    # --- looking ---
+
+    async def get(self, booking_id: str) -> Booking:
+        """Raise ``booking_not_found``."""
+        booking = self._fleet.bookings.get(booking_id) or await self._store.bookings.get(booking_id)
+        if booking is None:
+            raise ServiceError("booking_not_found")
+        return booking
+
+    def schedule(self, title: Title, start_ms: int, end_ms: int) -> list[Segment]:
+        """Free places of a title over time."""
+        return segments(self._windows.plan(), title.name, start_ms, end_ms, _MOST_FREE)
+
+    # --- cancelling ---
+
+    async def cancel(self, booking: Booking, *, following: bool) -> list[Booking]:
+        """Cancel a booking, or it and those of its series after it; its capacity is free at once."""
+        wanted = [booking]
+        if following and booking.series:
+            others = await self._store.bookings.find({"series": booking.series, "live": 1})
+            wanted += [other for other in others if other.start_ms > booking.start_ms]
+        return [await self._cancel(each) for each in wanted]
+
+    async def _cancel(self, booking: Booking) -> Booking:
+        now = self._clock.now_ms()
+        cancelled = await self._change(
+            booking.id, lambda b: None if b.is_final else rules.enter(b, BookingState.CANCELLED, now)
+        )
+        if cancelled.session is not None and cancelled.state is BookingState.CANCELLED:
+            session = self._fleet.sessions.get(cancelled.session)
+            if session is not None and not session.is_final:
+                await self._lifecycle.end(session.id, EndReason.OWNER_ENDED)
+        return cancelled
+
+    # --- time ---
+
+    async def round(self, _: Lease) -> None:
+        """Do what is due with every booking."""
+        try:
+            for booking in sorted(self._fleet.bookings.values(), key=lambda b: b.start_ms):
+                await self._step(booking)
+        except StoreUnavailableError as error:
+            logger.warning("bookings: %s", error)
+
+    async def _step(self, booking: Booking) -> None:
+        now = self._clock.now_ms()
+        session = await self._session(booking)
+        step = rules.next_step(booking, session, now, open_before_seconds=self._settings.open_before_seconds)
+        if step is Step.OPEN:
+            if now >= self._not_before.get(booking.id, 0):
+                await self._open(booking)
+        elif step is Step.USE:
+            await self._change(booking.id, lambda b: None if b.is_final else rules.enter(b, BookingState.USED, now))
+        elif step is Step.MISS:
+            logger.info("booking %s was missed", booking.id)
+            await self._change(booking.id, lambda b: None if b.is_final else rules.enter(b, BookingState.MISSED, now))
+            if session is not None and not session.is_final:
+                await self._lifecycle.end(session.id, EndReason.BOOKING_OVER)
+
+    async def _session(self, booking: Booking) -> Session | None:
+        if booking.session is None:
+            return None
+        return self._fleet.sessions.get(booking.session) or await self._store.sessions.get(booking.session)
+
+    async def _open(self, booking: Booking) -> None:
+        title = self._fleet.titles.get(booking.title)
+        if title is None or title.retired:
+            await self._cancel(booking)
+            return
+        wish = Wish(title=title, owner=booking.owner, booking=booking.id, ends_ms=booking.end_ms)
+        # One that was made for it by an instance that died before it could write so.
+        orphan = next((s for s in self._fleet.live() if s.booking == booking.id), None)
+        try:
+            session = orphan or await self._admission.create(wish)
+        except ServiceError as error:
+            self._not_before[booking.id] = self._clock.now_ms() + _RETRY_MS
+            logger.warning("booking %s cannot be opened yet: %s", booking.id, error.message)
+            return
+        await self._lifecycle.change(session.id, lambda s: replace(s, invites={**s.invites, **booking.invites}))
+        now = self._clock.now_ms()
+
+        def decide(current: Booking) -> Booking | None:
+            if current.is_final or current.session != booking.session:
+                return None
+            opened = current if current.state is BookingState.OPEN else rules.enter(current, BookingState.OPEN, now)
+            return replace(opened, session=session.id, attempts=current.attempts + 1)
+
+        changed = await self._change(booking.id, decide)
+        if changed.session != session.id:
+            # Cancelled, or opened by another instance, while this session was being made.
+            await self._lifecycle.end(session.id, EndReason.OWNER_ENDED)
+
+    async def _change(self, booking_id: str, decide: Callable[[Booking], Booking | None]) -> Booking:
+        before = self._fleet.bookings.get(booking_id)
+        after, changed = await self._store.bookings.change(booking_id, decide, known=before)
+        if after is None:
+            raise ServiceError("booking_not_found")
+        self._fleet.put_booking(after)
+        if after.is_final:
+            self._not_before.pop(after.id, None)
+        if changed:
+            self._observe(before, after)
+        return after
+
+    def _observe(self, before: Booking | None, after: Booking) -> None:
+        if before is None or before.state is not after.state:
+            logger.info("booking %s is %s", after.id, after.state)
+        for observer in self.observers:
+            observer(before, after)
