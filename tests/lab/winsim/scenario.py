@@ -68,10 +68,11 @@ def certificate(folder: Path, not_after: datetime.datetime | None = None) -> Non
     (folder / "winrm.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, *, wheels: bool = True) -> None:
+    """Write everything; ``wheels`` are left out where real ones are installed."""
     folder.mkdir(parents=True, exist_ok=True)
     mirror.make(folder / "mirror")
-    for name, version in VERSIONS.items():
+    for name, version in VERSIONS.items() if wheels else ():
         wheel(folder / "wheels" / name, version)
     for number in ("1", "2"):
         build(folder / "builds", number)
@@ -79,4 +80,4 @@ def prepare(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    prepare(Path(sys.argv[1]))
+    prepare(Path(sys.argv[1]), wheels="--without-wheels" not in sys.argv)

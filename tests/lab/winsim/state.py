@@ -17,6 +17,7 @@ from . import paths
 from .errors import ModelError
 
 Section = dict[str, Any]
+HOSTS_FILE = "C:\\Windows\\System32\\drivers\\etc\\hosts"
 
 FRESH: dict[str, Any] = {
     "environment": {
@@ -99,6 +100,7 @@ class State:
             self.document = copy.deepcopy(FRESH)
             for folder in (*_FRESH_FOLDERS, self.home + "\\AppData\\Local\\Temp"):
                 self.make_folder(folder)
+            self.write(HOSTS_FILE, b"# Copyright (c) 1993-2009 Microsoft Corp.\r\n", parents=True)
             self.save()
 
     # -- document --------------------------------------------------------------------------------------------

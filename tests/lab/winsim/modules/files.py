@@ -215,6 +215,27 @@ def win_robocopy(state: State, arguments: Arguments) -> Result:
     return {"changed": bool(missing or extra), "rc": code, "src": source, "dest": destination, "output": []}
 
 
+@model("community.windows.win_lineinfile")
+def win_lineinfile(state: State, arguments: Arguments) -> Result:
+    path, line = arguments["path"], arguments.get("line")
+    file = state.path(path)
+    if not file.exists() and not arguments.get("create"):
+        raise ModelError(f"Path {path} does not exist !")
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    pattern = re.compile(arguments["regex"]) if arguments.get("regex") else None
+    hits = [number for number, text in enumerate(lines) if (pattern.search(text) if pattern else text == line)]
+    if arguments.get("state", "present") == "absent":
+        after = [text for number, text in enumerate(lines) if number not in hits]
+    elif hits:
+        after = [*lines[: hits[-1]], str(line), *lines[hits[-1] + 1 :]]
+    else:
+        after = [*lines, str(line)]
+    if after == lines:
+        return {}
+    state.write(path, ("\r\n".join(after) + "\r\n").encode())
+    return {"changed": True}
+
+
 @model("ansible.windows.win_find")
 def win_find(state: State, arguments: Arguments) -> Result:
     found = []

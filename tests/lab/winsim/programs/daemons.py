@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.lab.winsim import paths
 from tests.lab.winsim.errors import ModelError
-from tests.lab.winsim.state import State
+from tests.lab.winsim.state import HOSTS_FILE, State
 
 from .call import Finished
 
@@ -39,8 +39,9 @@ def start(state: State, name: str, command_line: str) -> None:
     folder = state.root / "run"
     folder.mkdir(exist_ok=True)
     with (folder / f"{_file_name(name)}.log").open("ab") as output:
+        real = [interpreter, "-m", words[2], *_real_words(state, words[3:], folder / f"{_file_name(name)}.json")]
         process = subprocess.Popen(
-            [interpreter, "-m", words[2], *_real_words(state, words[3:], folder / f"{_file_name(name)}.json")],
+            [*_with_hosts_file(state), *real],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -84,6 +85,17 @@ def _unwrap(state: State, words: list[str]) -> list[str]:
     if not command or not state.path(command[0]).is_file():
         raise ModelError(f"shawl: cannot find {command[:1]}")
     return command
+
+
+def _with_hosts_file(state: State) -> list[str]:
+    """Words before a command that give it the host's own hosts file, by a mount namespace, if that says anything."""
+    lines = [line for line in state.path(HOSTS_FILE).read_text().splitlines() if line and not line.startswith("#")]
+    if not lines or os.geteuid() != 0:
+        return []
+    file = state.root / "run" / "hosts"
+    file.write_text("127.0.0.1 localhost\n" + "\n".join(lines) + "\n")
+    script = 'mount --bind "$0" /etc/hosts && exec "$@"'
+    return ["unshare", "--mount", "--propagation=private", "sh", "-c", script, str(file)]
 
 
 def _real_words(state: State, words: list[str], configuration: Path) -> list[str]:
