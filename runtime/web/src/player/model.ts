@@ -91,6 +91,8 @@ export class PlayerModel {
       this.ticket,
       {
         onStatus: (status) => {
+          // Who sees the picture again wants control over it again, which takes the room.
+          if (status === "playing" && this.streamStatus.peek() !== "playing") this.client.hurry();
           this.streamStatus.value = status;
         },
         onBlocked: (block) => {
@@ -194,7 +196,9 @@ export class PlayerModel {
     this.roomStatus.value = status;
     // Without the room nobody knows who is in control: send nothing until it is back.
     if (status === "lost") this.stream?.setInput(false);
-    if (status === "open") this.stream?.setInput(this.inControl.peek());
+    if (status !== "open") return;
+    this.stream?.setInput(this.inControl.peek());
+    this.stream?.hurry();
   }
 
   private over(over: RoomOver): void {

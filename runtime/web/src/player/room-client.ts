@@ -194,8 +194,8 @@ export class RoomClient {
     if (!this.isDone) this.open();
   }
 
-  /** The network is back: no reason to wait for the rest of the delay. */
-  private readonly hurry = (): void => {
+  /** The network or the relay is known to be back: no reason to wait for the rest of the delay. */
+  readonly hurry = (): void => {
     if (this.retryTimer === undefined) return;
     window.clearTimeout(this.retryTimer);
     this.failures = 0;

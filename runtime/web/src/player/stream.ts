@@ -46,6 +46,7 @@ export class Stream {
   private retryTimer: number | undefined;
   private watchTimer: number | undefined;
   private isDisposed = false;
+  private isReconnecting = false;
   private wantsPicture = true;
   private lastFrames = 0;
   private lastProgressAt = performance.now();
@@ -238,12 +239,22 @@ export class Stream {
     this.retryTimer = window.setTimeout(() => void this.reconnect(), backoffMs(this.failures++));
   }
 
+  /** The relay is known to be back: no reason to wait for the rest of the delay. */
+  hurry(): void {
+    if (this.retryTimer === undefined || this.isReconnecting) return;
+    window.clearTimeout(this.retryTimer);
+    this.failures = 0;
+    void this.reconnect();
+  }
+
   private async reconnect(): Promise<void> {
+    this.isReconnecting = true;
     try {
       await this.ticket.refresh();
     } catch {
       // The room's connection decides when it is hopeless; until then the next attempt may succeed.
     }
+    this.isReconnecting = false;
     this.retryTimer = undefined;
     if (this.isDisposed) return;
     this.closeMedia();
