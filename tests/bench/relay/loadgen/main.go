@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"net"
 	"os"
 	"sort"
 	"sync"
@@ -22,9 +23,10 @@ import (
 )
 
 const (
-	absSendTime = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
-	orientation = "urn:3gpp:video-orientation"
-	stampOffset = 4 // behind the VP8 payload descriptor and the first payload byte
+	absSendTime   = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+	orientation   = "urn:3gpp:video-orientation"
+	receiveBuffer = 8 << 20
+	stampOffset   = 4 // behind the VP8 payload descriptor and the first payload byte
 )
 
 type options struct {
@@ -120,12 +122,8 @@ func run(o options) (*result, error) {
 		return nil, err
 	}
 	defer s.close()
-	api, err := newAPI()
-	if err != nil {
-		return nil, err
-	}
 	var w window
-	track, publisher, connected, err := newPublisher(api, s)
+	track, publisher, connected, err := newPublisher(s)
 	if err != nil {
 		return nil, fmt.Errorf("publisher: %w", err)
 	}
@@ -143,7 +141,7 @@ func run(o options) (*result, error) {
 	}
 	viewers := make([]*viewer, o.viewers)
 	for i := range viewers {
-		pc, v, err := newViewer(api, s, &w, o)
+		pc, v, err := newViewer(s, &w, o)
 		if err != nil {
 			return nil, fmt.Errorf("viewer %d: %w", i, err)
 		}
@@ -210,7 +208,33 @@ func cpuTime(pid int) time.Duration {
 	return time.Duration(t.Nano())
 }
 
-func newAPI() (*webrtc.API, error) {
+// newConnection makes a peer connection on a socket of its own with a large receive buffer: on a busy machine the load generator may not
+// run for a while, and what its own sockets drop then must not look like the relay's loss.
+func newConnection() (*webrtc.PeerConnection, error) {
+	socket, err := net.ListenUDP("udp4", nil)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	_ = socket.SetReadBuffer(receiveBuffer)
+	_ = raw.Control(func(fd uintptr) { // past the system's limit, where we are privileged
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
+	})
+	settings := webrtc.SettingEngine{}
+	settings.SetIncludeLoopbackCandidate(true)
+	settings.SetReceiveMTU(2048)
+	settings.SetICEUDPMux(webrtc.NewICEUDPMux(nil, socket))
+	api, err := newAPI(settings)
+	if err != nil {
+		return nil, err
+	}
+	return api.NewPeerConnection(webrtc.Configuration{})
+}
+
+func newAPI(settings webrtc.SettingEngine) (*webrtc.API, error) {
 	media := &webrtc.MediaEngine{}
 	codec := webrtc.RTPCodecParameters{
 		RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: 90000},
@@ -225,16 +249,13 @@ func newAPI() (*webrtc.API, error) {
 			return nil, err
 		}
 	}
-	settings := webrtc.SettingEngine{}
-	settings.SetIncludeLoopbackCandidate(true)
-	settings.SetReceiveMTU(2048)
 	return webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(settings)), nil
 }
 
-func newPublisher(api *webrtc.API, s signaller) (
+func newPublisher(s signaller) (
 	*webrtc.TrackLocalStaticRTP, *webrtc.PeerConnection, chan struct{}, error,
 ) {
-	pc, err := api.NewPeerConnection(webrtc.Configuration{})
+	pc, err := newConnection()
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -316,8 +337,8 @@ func describe(payload []byte, first, key bool) {
 	}
 }
 
-func newViewer(api *webrtc.API, s signaller, w *window, o options) (*webrtc.PeerConnection, *viewer, error) {
-	pc, err := api.NewPeerConnection(webrtc.Configuration{})
+func newViewer(s signaller, w *window, o options) (*webrtc.PeerConnection, *viewer, error) {
+	pc, err := newConnection()
 	if err != nil {
 		return nil, nil, err
 	}
