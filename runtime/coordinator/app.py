@@ -56,6 +56,7 @@ from .store.store import Store
 from .sync import CHANGES_SECONDS, Sync
 from .timers import Timers
 from .warm import WarmPools
+from .webhooks import Webhooks
 from .windows import Windows
 
 logger = logging.getLogger(__name__)
@@ -121,8 +122,15 @@ class Coordinator:
         bookings = BookingService(
             store, fleet, windows, admission, lifecycle, clock, config.bookings, config.public_url
         )
+        webhooks = Webhooks(
+            store,
+            config.webhooks,
+            clock,
+            public_url=config.public_url,
+            open_before_seconds=config.bookings.open_before_seconds,
+        )
         # In this order: what is over, what was promised, who waits, and only then what nobody asked for.
-        self._timers = Timers(store, [reaper.sweep, bookings.round, queueing.round, warm.round])
+        self.timers = Timers(store, [reaper.sweep, bookings.round, queueing.round, warm.round, webhooks.round])
         return Service(
             config=config,
             clock=clock,
@@ -133,6 +141,7 @@ class Coordinator:
             lifecycle=lifecycle,
             windows=windows,
             bookings=bookings,
+            webhooks=webhooks,
             reports=Reports(store, fleet, lifecycle, clock, config.sessions),
             queueing=queueing,
             catalogue=Catalogue(fleet, queueing, clock, config.sessions),
@@ -190,7 +199,7 @@ class Coordinator:
             raise
         spawn = self._background.spawn
         spawn("sync", periodic(CHANGES_SECONDS, self._sync.poll, "sync"))
-        spawn("timers", self._timers.run())
+        spawn("timers", self.timers.run())
         spawn("queue presence", periodic(self.service.queueing.touch_seconds, self.service.queueing.touch, "presence"))
         spawn("queue positions", periodic(_TELL_QUEUE_SECONDS, self._tell, "queue positions"))
         self._server = HTTPServer(
@@ -206,7 +215,7 @@ class Coordinator:
 
     def _room_may_have_appeared(self, _: Session | None, after: Session) -> None:
         if after.is_final:
-            self._timers.wake()
+            self.timers.wake()
 
     async def _tell(self) -> None:
         self.service.queueing.tell()
@@ -220,6 +229,7 @@ class Coordinator:
             await self._server.close_all_connections()
         await self._background.close()
         await self.service.lifecycle.close()
+        await self.service.webhooks.close()
         self.service.hosts.close()
         if self.service.oidc is not None:
             self.service.oidc.close()

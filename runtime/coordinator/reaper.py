@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 # Slots and old records are looked at less often than sessions.
 _SLOTS_SECONDS = 10.0
 _PURGE_SECONDS = 3600.0
+DELIVERIES_SECONDS = 30 * 86400.0
 _RESUME_EVERY_MS = 5_000
 
 
@@ -109,6 +110,8 @@ class Reaper:
         gone = await self._store.sessions.delete_where({"live": 0, "created_ms": {"$lt": before}})
         keys = self._clock.now_ms() - int(KEEP_SECONDS * 1000)
         await self._store.claims.delete_where({"created_ms": {"$lt": keys}})
+        letters = self._clock.now_ms() - int(DELIVERIES_SECONDS * 1000)
+        await self._store.deliveries.delete_where({"created_ms": {"$lt": letters}})
         if gone:
             logger.info("%d ended sessions passed their keeping time", gone)
 

@@ -8,6 +8,7 @@ from runtime.protocol.states import HostState, SessionState
 
 from .domain.accounts import ApiKey, AuditEntry, User
 from .domain.model import Host, Title
+from .domain.webhook import Delivery, DeliveryState, Receiver
 from .scheduler import availability, gpu_of, host_state
 
 if TYPE_CHECKING:
@@ -153,4 +154,30 @@ def audit_json(entry: AuditEntry) -> Json:
         "address": entry.address,
         "request_id": entry.request_id,
         "details": entry.details,
+    }
+
+
+def receiver_json(receiver: Receiver, secret: str | None = None) -> Json:
+    """``secret``: in the answer to its creation alone."""
+    return {
+        "id": receiver.id,
+        "url": receiver.url,
+        "events": list(receiver.events),
+        "created_at": receiver.created_ms,
+        "secret": secret,
+    }
+
+
+def delivery_json(delivery: Delivery) -> Json:
+    return {
+        "id": delivery.id,
+        "receiver": delivery.receiver,
+        "event": delivery.event,
+        "type": delivery.type,
+        "state": delivery.state,
+        "attempts": delivery.attempts,
+        "next_at": delivery.next_ms if delivery.state is DeliveryState.PENDING else None,
+        "last_answer": delivery.last_answer,
+        "created_at": delivery.created_ms,
+        "delivered_at": delivery.delivered_ms,
     }

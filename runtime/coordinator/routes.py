@@ -8,7 +8,19 @@ from tornado.web import Application
 
 from runtime.chassis.web import MetricsHandler, application
 
-from .handlers import access, admin, admin_accounts, bookings, control, live, pages, sessions, site, titles
+from .handlers import (
+    access,
+    admin,
+    admin_accounts,
+    admin_webhooks,
+    bookings,
+    control,
+    live,
+    pages,
+    sessions,
+    site,
+    titles,
+)
 from .service import Proxies, Service
 
 _NAME = r"([a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?)"
@@ -55,6 +67,10 @@ def build_application(service: Service) -> Application:
         (rf"/admin/users/{_NAME}", admin_accounts.UserHandler),
         (r"/admin/keys", admin_accounts.KeysHandler),
         (r"/admin/keys/([a-z2-7]{16})", admin_accounts.KeyHandler),
+        (r"/admin/webhooks", admin_webhooks.ReceiversHandler),
+        (r"/admin/webhooks/([a-z2-7]{16})", admin_webhooks.ReceiverHandler),
+        (r"/admin/deliveries", admin_webhooks.DeliveriesHandler),
+        (r"/admin/deliveries/([A-Za-z0-9._-]{1,200})/replay", admin_webhooks.ReplayHandler),
         (r"/admin/audit", admin_accounts.AuditHandler),
     ]
     routes: list[Any] = [(f"/api/v1{path}", handler, viewer) for path, handler in api]

@@ -32,6 +32,7 @@ from .queueing import Queueing
 from .reports import Reports
 from .rooms import Rooms
 from .store.store import Store
+from .webhooks import Webhooks
 from .windows import Windows
 
 
@@ -48,6 +49,7 @@ class Service:
     lifecycle: Lifecycle
     windows: Windows
     bookings: BookingService
+    webhooks: Webhooks
     reports: Reports
     queueing: Queueing
     catalogue: Catalogue

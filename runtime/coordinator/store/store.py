@@ -15,6 +15,7 @@ from runtime.chassis.clock import Clock
 from runtime.coordinator.domain.accounts import ApiKey, AuditEntry, IdempotencyClaim, User
 from runtime.coordinator.domain.booking import Booking
 from runtime.coordinator.domain.model import Heartbeat, Host, Session, Title
+from runtime.coordinator.domain.webhook import Cursor, Delivery, Receiver
 
 from .connection import Connection, Document
 from .errors import DuplicateError, StoreUnavailableError
@@ -49,6 +50,9 @@ class Store:
         self.api_keys: Records[ApiKey] = Records(self.connection, "api_key", ApiKey)
         self.audit: Records[AuditEntry] = Records(self.connection, "audit", AuditEntry)
         self.claims: Records[IdempotencyClaim] = Records(self.connection, "idempotency", IdempotencyClaim)
+        self.receivers: Records[Receiver] = Records(self.connection, "webhook", Receiver)
+        self.deliveries: Records[Delivery] = Records(self.connection, "delivery", Delivery)
+        self.cursors: Records[Cursor] = Records(self.connection, "cursor", Cursor)
         self.slots = Slots(self.connection)
         self.locks = Locks(self.connection)
 

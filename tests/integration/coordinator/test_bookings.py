@@ -49,14 +49,6 @@ def _window(start_minute: int, end_minute: int, **more: Any) -> dict[str, Any]:
     }
 
 
-async def _move(clock: ManualClock, host: FakeHost, minutes: float) -> None:
-    """Time passes, in steps in which the host is heard of."""
-    target = clock.elapsed_seconds + minutes * 60
-    while clock.elapsed_seconds < target:
-        clock.advance(min(10.0, target - clock.elapsed_seconds))
-        await host.beat()
-
-
 async def _booking_in(viewer: Viewer, booking_id: str, *states: str) -> Any:
     found: Any = None
 
@@ -78,9 +70,9 @@ async def test_a_booked_session_is_warm_in_time_used_and_over_at_its_end(stand: 
     preview = await guest.get(f"/api/v1/invites/{link}")
     assert (preview["session_id"], preview["starts_at"]) == (None, booking["starts_at"])
 
-    await _move(clock, host, 27.5)
+    await stand.pass_time(27.5 * 60, host)
     assert (await owner.get(f"/api/v1/bookings/{booking['id']}"))["state"] == "planned"
-    await _move(clock, host, 1)
+    await stand.pass_time(60, host)
     opened = await _booking_in(owner, booking["id"], "open")
     session = await owner.session_in(opened["session"], "ready")
     assert (session["role"], session["ends_at"], session["booking"]) == ("owner", booking["ends_at"], booking["id"])
@@ -89,7 +81,7 @@ async def test_a_booked_session_is_warm_in_time_used_and_over_at_its_end(stand: 
     await host.go(session["id"], SessionState.STREAMING, participants=2)
     await _booking_in(owner, booking["id"], "used")
 
-    await _move(clock, host, 62)
+    await stand.pass_time(62 * 60, host)
     over = await owner.session_in(session["id"], "ended")
     assert over["reason"] == "booking_over"
     assert (await stand.coordinators[0].service.store.slots.taken()) == []
@@ -176,7 +168,7 @@ async def test_a_walk_in_beside_a_booking_must_leave_in_time_or_does_not_get_in(
     assert policy.max_length_seconds == 58 * 60
     await early.call("DELETE", f"/api/v1/sessions/{session['id']}")
     await early.session_in(session["id"], "ended")
-    await _move(clock, host, 50)
+    await stand.pass_time(50 * 60, host)
     refused = await late.call("POST", "/api/v1/sessions", {"title": "sample"})
     assert (refused.code, refused.json["error"]["details"]["why"]) == ("no_capacity", "Every free place is booked.")
 
@@ -203,7 +195,7 @@ async def test_cancelling_an_open_booking_ends_its_session(stand: Stand, clock: 
     host = await _one_host(stand)
     owner, stranger = stand.viewer(), stand.viewer()
     booking = (await owner.post("/api/v1/bookings", _window(5, 65)))["items"][0]
-    await _move(clock, host, 4)
+    await stand.pass_time(4 * 60, host)
     opened = await _booking_in(owner, booking["id"], "open")
     await owner.session_in(opened["session"], "ready")
     assert (await stranger.call("DELETE", f"/api/v1/bookings/{booking['id']}")).code == "booking_not_found"
@@ -216,7 +208,7 @@ async def test_a_booked_session_that_breaks_is_replaced_within_its_window(stand:
     host = await _one_host(stand)
     owner = stand.viewer()
     booking = (await owner.post("/api/v1/bookings", _window(5, 65)))["items"][0]
-    await _move(clock, host, 4)
+    await stand.pass_time(4 * 60, host)
     first = await _booking_in(owner, booking["id"], "open")
     await owner.session_in(first["session"], "ready")
     await host.go(first["session"], SessionState.FAILED, reason="app_crashed", ended_ms=clock.now_ms())

@@ -53,7 +53,7 @@ async def test_a_newcomer_does_not_overtake_the_queue(stand: Stand) -> None:
     await holder.start("sample")
     await _wait(waiting)
     # Room appears, and the newcomer asks before the queue was served.
-    stand.coordinators[0]._timers.round = _nothing  # type: ignore[method-assign]
+    stand.coordinators[0].timers.round = _nothing  # type: ignore[method-assign]
     host.capacity = 2
     fleet = stand.coordinators[0].service.fleet
     fleet.put_host(replace(fleet.hosts["gpu1"], capacity=2, version=99))

@@ -11,7 +11,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from runtime.chassis import codec
-from runtime.chassis.client import HttpClient, Reply, SignedClient
+from runtime.chassis.client import HttpClient, PeerUnreachableError, Reply, SignedClient
 from runtime.chassis.clock import Clock, SystemClock
 from runtime.chassis.entropy import new_event_id
 from runtime.chassis.signing import RequestVerifier, host_key
@@ -189,7 +189,16 @@ class FakeHost:
         now = self._clock.now_ms()
         steps = dict.fromkeys(StartStep, now)
         if self.sessions[session_id].report.state is SessionState.STARTING:
-            await self.go(session_id, SessionState.READY, steps=steps)
+            self.change(session_id, SessionState.READY, steps=steps)
+            await self.deliver()
+
+    async def deliver(self) -> None:
+        """Empty the outbox, however long the coordinator is away."""
+        while self.outbox:
+            try:
+                await self.flush()
+            except (PeerUnreachableError, ServiceError):
+                await asyncio.sleep(0.2)
 
     def stop(self, session_id: str, reason: EndReason) -> SessionReport | None:
         self.stops.append((session_id, reason))
@@ -201,7 +210,7 @@ class FakeHost:
             if self.auto:
                 self.change(session_id, SessionState.ENDED, ended_ms=self._clock.now_ms(), reason=reason)
                 if self._coordinator is not None:
-                    self.spawn(self.flush())
+                    self.spawn(self.deliver())
         return session.report
 
 

@@ -16,7 +16,7 @@ import msgspec
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from runtime.chassis.clock import Clock, SystemClock
+from runtime.chassis.clock import Clock, ManualClock, SystemClock
 from runtime.chassis.tokens import new_signing_key
 from runtime.coordinator.app import Coordinator
 from runtime.coordinator.config import CoordinatorConfig
@@ -231,6 +231,17 @@ class Stand:
                 host.connect(self.url)
                 await host.beat()
         return outcome
+
+    async def pass_time(self, seconds: float, *hosts: FakeHost) -> None:
+        """Let a manual clock go on in steps in which timers run and ``hosts`` are heard of."""
+        assert isinstance(self.clock, ManualClock)
+        while seconds > 0:
+            self.clock.advance(min(4.0, seconds))
+            seconds -= 4.0
+            for host in hosts:
+                await host.beat()
+            for coordinator in self.coordinators:
+                await coordinator.timers.round()
 
     async def close(self) -> None:
         for viewer in self.viewers:
