@@ -43,6 +43,9 @@ from runtime.relay.core.negotiation import MAX_MESSAGE_BYTES, SCTP_PORT
 DTLS_MTU = 1200
 FLIGHT_INTERVAL_SECONDS = 0.04
 MAX_HEARD = 32
+# RFC 9260 section 16. aiortc waits RFC 4960's 3 s, which is what a lost packet of the handshake or of the first message
+# would cost a joiner before anything is known of the round trip.
+SCTP_FIRST_TIMEOUT_SECONDS = 1.0
 MAX_CHANNELS = 64  # that a peer opens itself
 MAX_INBOUND_STREAMS = 1024
 MAX_REASSEMBLY_CHUNKS = 8192
@@ -179,6 +182,7 @@ class _Sctp(RTCSctpTransport):
     def __init__(self, dtls: _Dtls, on_abuse: Callable[[str], None]) -> None:
         super().__init__(dtls, SCTP_PORT)
         self._on_abuse = on_abuse
+        self._rto = SCTP_FIRST_TIMEOUT_SECONDS
         self.malformed = 0
 
     async def _handle_data(self, data: bytes) -> None:

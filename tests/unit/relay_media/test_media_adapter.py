@@ -67,7 +67,7 @@ def test_the_fields_we_read_exist() -> None:
         assert f"self.{name}" in dtls
     sctp = inspect.getsource(rtcsctptransport.RTCSctpTransport.__init__)
     for name in (
-        "_advertised_rwnd", "_inbound_streams", "_sack_misordered", "_sent_queue", "_data_channels",
+        "_advertised_rwnd", "_inbound_streams", "_sack_misordered", "_sent_queue", "_data_channels", "_rto",
     ):  # fmt: skip
         assert f"self.{name}" in sctp
     assert rtcdtlstransport.SRTP_AEAD_AES_256_GCM in rtcdtlstransport.SRTP_PROFILES
