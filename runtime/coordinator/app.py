@@ -47,7 +47,7 @@ from .openapi import document
 from .queueing import Queueing
 from .reaper import Reaper
 from .reports import Reports
-from .rooms import Rooms, ice_servers
+from .rooms import Rooms, fixed_ice_servers
 from .routes import build_application
 from .service import Service
 from .start_request import start_request
@@ -181,7 +181,7 @@ class Coordinator:
             host,
             defaults=config.sessions,
             token_public_key=self._signer.public_key_pem,
-            ice_servers=ice_servers(config, self._clock, session.id),
+            ice_servers=fixed_ice_servers(config),
             allowed_origins=dict.fromkeys((_origin(config.public_url), *config.cors_origins, *config.allowed_origins)),
             owner_participant=self.service.identity.participant(session.id, owner.id) if owner else None,
         )

@@ -133,7 +133,8 @@ class Turn(Secretive, frozen=True, kw_only=True):
 
     secret: Secret
     urls: tuple[str, ...]
-    ttl_seconds: Seconds = 4 * 3600
+    # As long as a join token, which carries the credential.
+    ttl_seconds: Seconds = 6 * 3600
 
 
 class IceServerEntry(Secretive, frozen=True, kw_only=True):

@@ -189,7 +189,9 @@ class Rooms:
         if host is None or session.port is None:
             raise ServiceError("host_unreachable", "The session's host is no longer in the registry.")
         seconds = int(self._config.sessions.token_seconds)
-        token, expires = self._signer.sign(session.id, participant, role, name, seconds)
+        # In the token, because it is the relay that tells Epic's pages, and a session outlives any credential.
+        turn = turn_servers(self._config, self._clock, participant)
+        token, expires = self._signer.sign(session.id, participant, role, name, seconds, turn)
         return Entry(
             role=role,
             participant=participant,
@@ -197,7 +199,7 @@ class Rooms:
             expires_ms=expires * 1000,
             player_url=edge_address(host, session.port, "player"),
             room_url=edge_address(host, session.port, "room"),
-            ice_servers=ice_servers(self._config, self._clock, participant),
+            ice_servers=(*fixed_ice_servers(self._config), *turn),
         )
 
     # --- records ---
@@ -218,18 +220,20 @@ class Rooms:
         return changed
 
 
-def ice_servers(config: CoordinatorConfig, clock: Clock, who: str) -> tuple[IceServer, ...]:
-    """The configured servers, and TURN with a credential that expires (draft-uberti-behave-turn-rest-00)."""
-    servers = [
+def fixed_ice_servers(config: CoordinatorConfig) -> tuple[IceServer, ...]:
+    """Those of the configuration, the same for everybody."""
+    return tuple(
         IceServer(urls=entry.urls, username=entry.username, credential=entry.credential) for entry in config.ice_servers
-    ]
-    if config.turn is not None:
-        username = f"{clock.now_ms() // 1000 + int(config.turn.ttl_seconds)}:{who}"
-        digest = hmac.new(config.turn.secret.encode(), username.encode(), hashlib.sha1).digest()
-        servers.append(
-            IceServer(urls=config.turn.urls, username=username, credential=base64.b64encode(digest).decode("ascii"))
-        )
-    return tuple(servers)
+    )
+
+
+def turn_servers(config: CoordinatorConfig, clock: Clock, who: str) -> tuple[IceServer, ...]:
+    """TURN with a credential of ``who`` that expires (draft-uberti-behave-turn-rest-00)."""
+    if config.turn is None:
+        return ()
+    username = f"{clock.now_ms() // 1000 + int(config.turn.ttl_seconds)}:{who}"
+    digest = hmac.new(config.turn.secret.encode(), username.encode(), hashlib.sha1).digest()
+    return (IceServer(urls=config.turn.urls, username=username, credential=base64.b64encode(digest).decode("ascii")),)
 
 
 def edge_origins(hosts: Iterable[Host], most: int = 20) -> list[str]:

@@ -213,3 +213,23 @@ async def test_a_guest_cannot_make_itself_another_role_or_person(live: Live) -> 
         assert {p["id"]: p["role"] for p in welcome["participants"]}[welcome["you"]] == "watcher"
     expires = jwt.decode(ticket["token"], options={"verify_signature": False})["exp"]
     assert time.time() < expires <= time.time() + 6 * 3600
+
+
+async def test_a_turn_credential_is_its_participants_own(live: Live) -> None:
+    """Nobody's relay traffic can be charged to, or cut off with, somebody else's credential."""
+    tickets = [_ticket(live, "watcher", "First"), _ticket(live, "watcher", "Second")]
+    told = []
+    for ticket in tickets:
+        player = await Socket.open(f"{ticket['player_url']}?token={ticket['token']}")
+        try:
+            (server,) = (await player.hear("config"))["peerConnectionOptions"]["iceServers"]
+        finally:
+            await player.end()
+        assert server == ticket["ice_servers"][0]
+        expires, _, who = server["username"].partition(":")
+        assert who == ticket["participant"]
+        assert time.time() < int(expires) <= time.time() + 6 * 3600
+        told.append(server["credential"])
+    assert told[0] != told[1]
+    # The host that relays them keeps none.
+    assert live.relay_config["ice_servers"] == []
