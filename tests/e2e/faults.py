@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from runtime.demo.stack import DemoOptions
+
+from .stage import Stage
 from .viewer import ScenarioError, Viewer
 
 TITLE = "small"
 WINDOW_SECONDS = 3.0
+# What a launcher of a title does: the program that streams is not the process that the session server started.
+_LAUNCHER = """#!/bin/sh
+trap 'exit 0' TERM
+while true; do
+  {python} -m runtime streamer "$@"
+done
+"""
 _VIDEO = ("framesDecoded", "freezeCount", "totalFreezesDuration", "packetsLost", "nackCount", "pliCount")
 _AUDIO = ("packetsReceived", "packetsLost", "totalAudioEnergy", "concealedSamples")
 
@@ -21,6 +37,50 @@ def small_title(content: dict[str, Any], executable: str = "pixelstream-streamer
     host["titles"][TITLE] = {"executable": executable, "build": "sample"}
     launch = {"arguments": ["--codec", "h264", "--size", "640x360", "--fps", "30"], "width": 640, "height": 360}
     content["titles"].append({"name": TITLE, "launch": launch, "limits": {"streamer_grace_seconds": 60}})
+
+
+def options(directory: Path, **more: Any) -> DemoOptions:
+    """A demo whose small title is started again by its launcher when it dies, and whose relay may die often."""
+    launcher = directory / "titles" / "launcher"
+    launcher.parent.mkdir(parents=True)
+    launcher.write_text(_LAUNCHER.format(python=sys.executable))
+    launcher.chmod(0o755)
+    return DemoOptions(
+        directory=directory / "demo",
+        registry=partial(small_title, executable=str(launcher)),
+        session_server={"title_roots": [str(launcher.parent)], "relay": {"restarts": 20}},
+        **more,
+    )
+
+
+class Processes:
+    """The processes of the session that somebody watches."""
+
+    def __init__(self, stage: Stage, owner: Viewer) -> None:
+        self.session_id = owner.page.url.split("/session/")[1].split("?")[0]
+        self.place = stage.stack.directory / "host" / "sessions" / self.session_id
+
+    @property
+    def relay(self) -> psutil.Process:
+        """The newest relay of the session."""
+        starts = self.place.glob("relay-*/child.json")
+        newest = max(starts, key=lambda path: int(path.parent.name.removeprefix("relay-")))
+        return psutil.Process(json.loads(newest.read_text())["pid"])
+
+    @property
+    def launcher(self) -> psutil.Process:
+        """What the session server started as the title."""
+        return psutil.Process(json.loads((self.place / "title" / "child.json").read_text())["pid"])
+
+    @property
+    def streamer(self) -> psutil.Process:
+        """The program that streams."""
+        (found,) = self.launcher.children()
+        return found
+
+
+def kill(process: psutil.Process) -> None:
+    os.kill(process.pid, signal.SIGKILL)
 
 
 def watch(people: list[Viewer], windows: int = 3) -> dict[str, dict[str, float]]:
@@ -82,6 +142,20 @@ class Unbroken:
             if not person.page.evaluate("() => globalThis.beforeTheFault === true"):
                 raise ScenarioError(f"{person.name}: the page was loaded anew")
         return took
+
+
+def clicks_land(person: Viewer, x: float, y: float, seconds: float) -> int:
+    """Click as a person does, again when nothing has happened; how many clicks it took."""
+    deadline = time.monotonic() + seconds
+    for clicks in range(1, 1000):
+        try:
+            person.click_lands(x, y, seconds=4)
+        except ScenarioError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return clicks
+    raise AssertionError
 
 
 def record(root: Path, name: str, figures: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Playwright
 
 from runtime.demo.stack import DemoOptions
 
-from .faults import TITLE, Unbroken, record, small_title
+from .faults import TITLE, Unbroken, clicks_land, record, small_title
 from .netns import Network, missing
 from .stage import Stage
 from .stock_page import open_stock_page, served_stock_page
@@ -67,7 +67,7 @@ def note(pytestconfig: pytest.Config) -> Callable[[str, Any], None]:
 
 def _are_well(people: list[Viewer], x: float) -> None:
     for person, y in zip(people, (0.35, 0.6), strict=True):
-        person.click_lands(x, y, seconds=PATIENCE_SECONDS)
+        clicks_land(person, x, y, PATIENCE_SECONDS)
         assert not person.errors
 
 
