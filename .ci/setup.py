@@ -33,7 +33,8 @@ LOCKS = {
 }
 BROWSER = ["chromium", "fonts-dejavu-core"]
 LAB = [
-    "dpkg-dev", "iproute2", "mmdebstrap", "nftables", "nginx-light", "openssh-client", "openssl", "procps", "systemd-container", "zstd", "xz-utils",
+    "dpkg-dev", "iproute2", "mmdebstrap", "nftables", "nginx-light", "openssh-client", "openssl", "procps",
+    "systemd-container", "zstd", "xz-utils",
 ]  # fmt: skip
 PACKAGES = {"demo": [], "check": BROWSER, "lint": [], "test": [*BROWSER, *LAB]}
 
