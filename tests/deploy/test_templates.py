@@ -398,6 +398,22 @@ def test_nftables_accepts_its_rules(rendered: dict[str, Path]) -> None:
     assert "27017" in several
 
 
+def test_ufw_gets_the_same_rules(rendered: dict[str, Path]) -> None:
+    def rules(place: str) -> set[tuple[str, str, str]]:
+        listed = json.loads((rendered[place.split("/")[0]] / place.split("/")[1] / "ufw-rules.json").read_text())
+        return {(rule["protocol"], str(rule["ports"]), rule.get("source", "any")) for rule in listed}
+
+    assert rules("central/gpu1") == {
+        ("tcp", "22", "any"),
+        ("udp", "8900-8999", "any"),
+        ("tcp", "8750", "10.0.0.1"),
+        ("tcp", "8900-8999", "10.0.0.1"),
+    }
+    several = rules("several/hub-a")
+    assert {("tcp", "22", "192.0.2.0/24"), ("tcp", "8443", "any"), ("tcp", "27017", "10.0.1.2")} <= several
+    assert ("tcp", "22", "any") not in several
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
 def test_systemd_accepts_the_units(rendered: dict[str, Path], tmp_path: Path) -> None:
     for layout, path in [item for kind in ("*.service",) for item in files(rendered, kind)]:
@@ -469,7 +485,7 @@ def test_no_template_was_forgotten(rendered: dict[str, Path]) -> None:
     wanted = {path.name.removesuffix(".j2") for path in (PROJECT / "roles").glob("*/templates/*.j2")}
     for layout, top in rendered.items():
         for host in top.iterdir():
-            assert {path.name for path in host.iterdir()} == wanted, f"{layout}/{host.name}"
+            assert {path.name for path in host.iterdir()} == wanted | {"ufw-rules.json"}, f"{layout}/{host.name}"
             for path in host.iterdir():
                 if path.suffix == ".json":
                     json.loads(path.read_text())
