@@ -19,7 +19,8 @@ from cryptography.x509.oid import NameOID
 from . import mirror
 
 VERSIONS = {"now": "99.0.0", "next": "99.1.0"}
-ADDRESSES = [address for third in (1, 2) for address in ipaddress.ip_network(f"127.77.{third}.0/27")]
+NETWORKS = ("127.77.1.0/27", "127.77.2.0/27", "10.213.88.32/27")
+ADDRESSES = [address for network in NETWORKS for address in ipaddress.ip_network(network)]
 
 
 def wheel(folder: Path, version: str) -> Path:
