@@ -15,6 +15,7 @@ import { Toasts } from "./ui/toasts";
 /** Pages that the catalogue does not need are fetched when they are opened. */
 const lazyPages = {
   session: async () => (await import("./session/session-page")).SessionPage as ComponentType<{ argument: string }>,
+  schedule: async () => (await import("./schedule/schedule-page")).SchedulePage as ComponentType<{ argument: string }>,
   admin: async () => (await import("./admin/admin-page")).AdminPage as ComponentType<{ argument: string }>,
   join: async () => (await import("./session/join-page")).JoinPage as ComponentType<{ argument: string }>,
 };
@@ -27,6 +28,7 @@ export function routeOf(pathname: string): Route {
   const parts = pathname.split("/").filter(Boolean).map(decodeSegment);
   const [first, second] = parts;
   if (first === undefined) return { page: "catalogue" };
+  if (first === "schedule" && parts.length === 1) return { page: "schedule", argument: "" };
   if (first === "admin" && parts.length <= 2) return { page: "admin", argument: second ?? "" };
   if (parts.length === 2 && second && (first === "session" || first === "join"))
     return { page: first, argument: second };

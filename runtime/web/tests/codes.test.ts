@@ -1,7 +1,15 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-import { END_REASONS, ERROR_CODES, LOCAL_ERROR_CODES, ROLES, SESSION_STATES, START_STEPS } from "../src/api/codes";
+import {
+  BOOKING_STATES,
+  END_REASONS,
+  ERROR_CODES,
+  LOCAL_ERROR_CODES,
+  ROLES,
+  SESSION_STATES,
+  START_STEPS,
+} from "../src/api/codes";
 import { en } from "../src/i18n/en";
 import { ru } from "../src/i18n/ru";
 import { FROM_RELAY_TYPES, TO_RELAY_TYPES } from "../src/player/room-types";
@@ -30,6 +38,7 @@ describe("words of the wire are those of the Python sources", () => {
     ["EndReason", END_REASONS],
     ["StartStep", START_STEPS],
     ["SessionState", SESSION_STATES],
+    ["BookingState", BOOKING_STATES],
     ["Role", ROLES],
   ] as const)("%s", (name, ours) => {
     expect(enumValues(name)).toEqual([...ours]);

@@ -22,6 +22,8 @@ UNION = re.compile(r'^(?:\(?"\w+"(?: \| "\w+")*\)?)(?:\[\])?$')
 # Names that differ, because the same shape has another name or stands inline in the document.
 ALIASES = {
     "TitleLimits": SCHEMAS["Title"]["properties"]["limits"],
+    "Invitee": SCHEMAS["Booking"]["properties"]["invitees"]["items"],
+    "FreeStretch": SCHEMAS["Schedule"]["properties"]["items"]["items"],
     "AdminTitleLimits": SCHEMAS["AdminTitle"]["properties"]["limits"],
     "HostHeartbeat": SCHEMAS["Host"]["properties"]["heartbeat"],
     "HostGpu": SCHEMAS["Host"]["properties"]["heartbeat"]["properties"]["gpus"]["items"],

@@ -7,6 +7,7 @@ import { SignInForm } from "../pages/sign-in";
 import { Heading, MessagePage } from "../ui/message";
 import { AccountsTab } from "./accounts";
 import { AuditTab } from "./audit";
+import { BookingsTab } from "./bookings";
 import { HostsTab } from "./hosts";
 import { OverviewTab } from "./overview";
 import { SessionsTab } from "./sessions";
@@ -17,6 +18,7 @@ const TABS = {
   hosts: HostsTab,
   sessions: SessionsTab,
   titles: TitlesTab,
+  bookings: BookingsTab,
   accounts: AccountsTab,
   audit: AuditTab,
 } as const;
@@ -35,7 +37,7 @@ export function AdminPage({ argument }: { argument: string }): JSX.Element {
   }
   if (!isAdmin()) return <NotForYou />;
   const Tab = TABS[name];
-  const tabs = Object.keys(TABS) as TabName[];
+  const tabs = (Object.keys(TABS) as TabName[]).filter((each) => each !== "bookings" || me.value?.features.bookings);
   return (
     <Shell wide>
       <div class="admin" data-testid="admin-page">

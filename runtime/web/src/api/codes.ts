@@ -16,8 +16,11 @@ export const ERROR_CODES = [
   "title_not_found",
   "session_not_found",
   "invite_not_found",
+  "booking_not_found",
   "method_not_allowed",
   "conflict",
+  "booking_limit",
+  "window_taken",
   "precondition_failed",
   "idempotency_mismatch",
   "session_ended",
@@ -85,12 +88,15 @@ export const SESSION_STATES = [
   "failed",
 ] as const;
 
+export const BOOKING_STATES = ["planned", "open", "used", "missed", "cancelled"] as const;
+
 export const ROLES = ["owner", "controller", "watcher"] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number] | (typeof LOCAL_ERROR_CODES)[number];
 export type EndReason = (typeof END_REASONS)[number];
 export type StartStep = (typeof START_STEPS)[number];
 export type SessionState = (typeof SESSION_STATES)[number];
+export type BookingState = (typeof BOOKING_STATES)[number];
 export type Role = (typeof ROLES)[number];
 
 export function isFinal(state: SessionState): boolean {

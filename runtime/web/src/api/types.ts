@@ -1,6 +1,6 @@
 /** Shapes of `/api/v1`; the source is `runtime/coordinator/openapi.yaml`. Times are epoch milliseconds. */
 
-import type { EndReason, Role, SessionState, StartStep } from "./codes";
+import type { BookingState, EndReason, Role, SessionState, StartStep } from "./codes";
 
 /** A text by language tag, as operators write it in the inventory. */
 export type LocalText = Record<string, string>;
@@ -105,12 +105,58 @@ export interface Invite {
 
 /** What an invitation leads to; anybody who has the link may read it. */
 export interface InvitePreview {
-  session_id: string;
+  /** Null before a booked session is opened. */
+  session_id: string | null;
   role: Role;
   title: Title;
   owner_name: string;
-  state: SessionState;
+  state: SessionState | null;
   expires_at: number;
+  /** Of the booked window, if it is one. */
+  starts_at: number | null;
+  ends_at: number | null;
+}
+
+export interface Booking {
+  id: string;
+  title: string;
+  state: BookingState;
+  starts_at: number;
+  ends_at: number;
+  /** When its session is started. */
+  opens_at: number;
+  time_zone: string;
+  label: string;
+  series: string | null;
+  rrule: string | null;
+  /** Once it is open. */
+  session: string | null;
+  invitees: Invitee[];
+  created_at: number;
+  calendar_url: string;
+  /** For administrators only. */
+  owner?: { id: string; kind: string; name: string };
+}
+
+export interface Invitee {
+  invite: string;
+  role: Role;
+  name: string;
+  email: string;
+  /** The link; only in the answer to the booking. */
+  url: string | null;
+}
+
+export interface BookingPage {
+  items: Booking[];
+  next: string | null;
+  calendar_url?: string;
+}
+
+export interface FreeStretch {
+  starts_at: number;
+  ends_at: number;
+  free: number;
 }
 
 export interface Page<T> {

@@ -71,6 +71,32 @@ export const formatDateTime = (ms: number): string => formats.value.dateTime.for
 export const formatNumber = (value: number): string => formats.value.number.format(value);
 export const formatPercent = (fraction: number): string => formats.value.percent.format(fraction);
 
+/** "Tue, 24 Nov, 14:00 – 15:00", in a time zone. */
+export function formatWindow(from: number, to: number, timeZone: string): string {
+  const format = new Intl.DateTimeFormat(language.value, {
+    timeZone,
+    weekday: "short",
+    day: "numeric",
+    month: "short",
+    hour: "2-digit",
+    minute: "2-digit",
+  });
+  return format.formatRange(from, to);
+}
+
+/** A day of the calendar, "Tue 24" or "Tuesday, 24 November". */
+export function formatDay(day: string, style: "short" | "long"): string {
+  const parts: Intl.DateTimeFormatOptions =
+    style === "short" ? { weekday: "short", day: "numeric" } : { weekday: "long", day: "numeric", month: "long" };
+  return new Intl.DateTimeFormat(language.value, { ...parts, timeZone: "UTC" }).format(Date.parse(`${day}T00:00:00Z`));
+}
+
+/** "November 2026". */
+export function formatMonth(day: string): string {
+  const format = new Intl.DateTimeFormat(language.value, { month: "long", year: "numeric", timeZone: "UTC" });
+  return format.format(Date.parse(`${day}T00:00:00Z`));
+}
+
 const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"] as const;
 
 /** 1500000000 → "1.5 GB". */

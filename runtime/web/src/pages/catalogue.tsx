@@ -4,8 +4,10 @@ import { useEffect } from "preact/hooks";
 import { type ApiError, asApiError, request } from "../api/client";
 import { isFinal } from "../api/codes";
 import { subscribe } from "../api/events";
-import type { Page, Session, Title } from "../api/types";
-import { t } from "../i18n";
+import type { Booking, BookingPage, Page, Session, Title } from "../api/types";
+import { formatWindow, localText, t } from "../i18n";
+import { me } from "../me";
+import { localZone } from "../schedule/zone";
 import { Icon } from "../ui/icons";
 import { ErrorNote, Heading } from "../ui/message";
 import { NotFoundPage, OfflinePage } from "./not-found";
@@ -17,6 +19,7 @@ const IN_FIRST_VIEW = 4;
 // Kept outside the component: whoever comes back from a session sees the last known catalogue at once.
 const titles = signal<Title[] | undefined>(undefined);
 const mine = signal<Session[]>([]);
+const bookings = signal<Booking[]>([]);
 const failure = signal<ApiError | undefined>(undefined);
 const words = signal("");
 const live = signal(true);
@@ -100,6 +103,7 @@ export function CataloguePage(): JSX.Element {
         </p>
       )}
       <Resume />
+      <Upcoming />
       <SearchBox />
       <Titles />
     </div>
@@ -131,6 +135,56 @@ function Resume(): JSX.Element | null {
             <ResumeCard session={session} title={titles.value?.find(({ name }) => name === session.title)} />
           </li>
         ))}
+      </ul>
+    </section>
+  );
+}
+
+const SHOWN_BOOKINGS = 3;
+
+/** The next own bookings, where things can be booked at all. */
+function Upcoming(): JSX.Element | null {
+  const offersBookings = me.value?.features.bookings ?? false;
+  useEffect(() => {
+    if (!offersBookings) return undefined;
+    const abort = new AbortController();
+    const path = `/api/v1/bookings?mine=true&state=live&limit=${SHOWN_BOOKINGS}&from=${Date.now()}`;
+    request<BookingPage>("GET", path, { signal: abort.signal }).then(
+      (page) => {
+        bookings.value = page.items;
+      },
+      // The schedule page says what is wrong; here they are merely missing.
+      () => undefined,
+    );
+    return () => abort.abort();
+  }, [offersBookings]);
+  if (!offersBookings || bookings.value.length === 0) return null;
+  return (
+    <section class="resume" aria-labelledby="upcoming-heading" data-testid="upcoming">
+      <h2 id="upcoming-heading">{t().bookings.upcoming}</h2>
+      <ul class="resume-list">
+        {bookings.value.map((booking) => {
+          const name = localText(
+            titles.value?.find((title) => title.name === booking.title)?.display_name,
+            booking.title,
+          );
+          const isOpen = booking.state === "open" && booking.session !== null;
+          return (
+            <li key={booking.id} class="upcoming-card">
+              <Icon name="calendar" />
+              <div class="resume-text">
+                <h3>{booking.label || name}</h3>
+                <p class="muted">{formatWindow(booking.starts_at, booking.ends_at, localZone())}</p>
+              </div>
+              <a
+                class={`button ${isOpen ? "primary" : ""}`}
+                href={isOpen ? `/session/${booking.session}` : "/schedule"}
+              >
+                {isOpen ? t().bookings.open : t().shell.schedule}
+              </a>
+            </li>
+          );
+        })}
       </ul>
     </section>
   );

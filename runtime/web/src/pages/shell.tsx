@@ -96,6 +96,9 @@ function Navigation(): JSX.Element | null {
   const current = path.value;
   const links = [
     { href: "/", text: t().shell.catalogue, isHere: current === "/" },
+    ...(me.value?.features.bookings
+      ? [{ href: "/schedule", text: t().shell.schedule, isHere: current === "/schedule" }]
+      : []),
     ...(isAdmin() ? [{ href: "/admin", text: t().shell.admin, isHere: current.startsWith("/admin") }] : []),
   ];
   // A single link to where one already is helps nobody.

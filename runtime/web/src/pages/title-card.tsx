@@ -4,7 +4,9 @@ import { useState } from "preact/hooks";
 import { type ApiError, asApiError, getMe, newIdempotencyKey, request } from "../api/client";
 import { isJoinable } from "../api/codes";
 import type { Availability, Session, Title } from "../api/types";
+import { isEmbedded } from "../embed/inside";
 import { formatTime, localText, t } from "../i18n";
+import { me } from "../me";
 import { navigate } from "../router";
 import { Icon } from "../ui/icons";
 import { ErrorNote } from "../ui/message";
@@ -57,17 +59,30 @@ export function TitleCard({ title, isFirst }: { title: Title; isFirst?: boolean 
           </ul>
         )}
         {refused && <ErrorNote error={refused} />}
-        <button
-          type="button"
-          class={`button start-button ${state === "free" ? "primary" : ""}`}
-          data-testid="start-button"
-          disabled={state === "offline" || !title.startable || starting.value !== undefined}
-          aria-label={state === "busy" ? t().catalogue.queueName(name) : t().catalogue.startName(name)}
-          onClick={() => void start()}
-        >
-          <Icon name={state === "busy" ? "queue" : "play"} />
-          {isStarting ? t().catalogue.starting : state === "busy" ? t().catalogue.startQueue : t().catalogue.start}
-        </button>
+        <div class="title-actions">
+          <button
+            type="button"
+            class={`button start-button ${state === "free" ? "primary" : ""}`}
+            data-testid="start-button"
+            disabled={state === "offline" || !title.startable || starting.value !== undefined}
+            aria-label={state === "busy" ? t().catalogue.queueName(name) : t().catalogue.startName(name)}
+            onClick={() => void start()}
+          >
+            <Icon name={state === "busy" ? "queue" : "play"} />
+            {isStarting ? t().catalogue.starting : state === "busy" ? t().catalogue.startQueue : t().catalogue.start}
+          </button>
+          {title.bookable && me.value?.features.bookings && !isEmbedded && (
+            <a
+              class="button"
+              href={`/schedule?title=${encodeURIComponent(title.name)}`}
+              aria-label={t().bookings.bookName(name)}
+              title={t().bookings.bookName(name)}
+              data-testid="book-link"
+            >
+              <Icon name="calendar" />
+            </a>
+          )}
+        </div>
       </div>
     </article>
   );

@@ -3,14 +3,18 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { type ApiError, asApiError, getMe, request } from "../api/client";
 import type { InvitePreview } from "../api/types";
-import { errorText, localText, t } from "../i18n";
+import { errorText, formatWindow, localText, t } from "../i18n";
 import { OfflinePage } from "../pages/not-found";
 import { Shell } from "../pages/shell";
 import { Picture } from "../pages/title-card";
 import { navigate } from "../router";
+import { localZone } from "../schedule/zone";
 import { recall, remember } from "../storage";
+import { Icon } from "../ui/icons";
 import { Heading, MessagePage } from "../ui/message";
 import { rememberInvite } from "./invite-memory";
+
+const LOOK_AGAIN_MS = 10_000;
 
 /** `/join/{invite}`: who invites to what, a name to be seen by, and in. */
 export function JoinPage({ argument: invite }: { argument: string }): JSX.Element {
@@ -18,6 +22,14 @@ export function JoinPage({ argument: invite }: { argument: string }): JSX.Elemen
   const [error, setError] = useState<ApiError>();
   const [attempt, setAttempt] = useState(0);
   const [name, setName] = useState(recall("name") ?? "");
+
+  // A booked session opens at its time.
+  const isWaiting = preview !== undefined && preview.session_id === null;
+  useEffect(() => {
+    if (!isWaiting) return undefined;
+    const timer = window.setInterval(() => setAttempt((n) => n + 1), LOOK_AGAIN_MS);
+    return () => window.clearInterval(timer);
+  }, [isWaiting]);
 
   // `attempt` is what makes it read again.
   useEffect(() => {
@@ -48,10 +60,12 @@ export function JoinPage({ argument: invite }: { argument: string }): JSX.Elemen
   if (!preview) return <p class="page-loading">{t().common.loading}</p>;
 
   const title = localText(preview.title.display_name, preview.title.name);
+  const sessionId = preview.session_id;
   const join = (): void => {
     remember("name", name.trim() || null);
-    rememberInvite(preview.session_id, invite);
-    navigate(`/session/${preview.session_id}`);
+    if (sessionId === null) return;
+    rememberInvite(sessionId, invite);
+    navigate(`/session/${sessionId}`);
   };
   return (
     <Shell>
@@ -83,7 +97,16 @@ export function JoinPage({ argument: invite }: { argument: string }): JSX.Elemen
                 onInput={(event) => setName(event.currentTarget.value)}
               />
             </label>
-            <button type="submit" class="button primary" data-testid="join-button">
+            {preview.starts_at !== null && preview.ends_at !== null && (
+              <p class="note" data-testid="booked-window">
+                <Icon name="calendar" />
+                <span>
+                  {t().join.bookedFor(formatWindow(preview.starts_at, preview.ends_at, localZone()))}{" "}
+                  {sessionId === null && t().join.opensByItself}
+                </span>
+              </p>
+            )}
+            <button type="submit" class="button primary" data-testid="join-button" disabled={sessionId === null}>
               {t().join.join}
             </button>
           </form>

@@ -1,0 +1,226 @@
+import { type Signal, useSignal } from "@preact/signals";
+import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { request } from "../api/client";
+import type { Booking, FreeStretch, Title } from "../api/types";
+import { formatDay, formatMonth, localText, t } from "../i18n";
+import { Icon } from "../ui/icons";
+import { useMedia } from "../ui/use-media";
+import type { Draft } from "./booking-form";
+import { freeThroughout } from "./plan";
+import { addDays, epochOf, mondayOf, wallClock } from "./zone";
+
+const HOUR_MS = 3_600_000;
+const HOURS = Array.from({ length: 24 }, (_, hour) => hour);
+const FIRST_SHOWN_HOUR = 8;
+
+interface CalendarProps {
+  title: Title;
+  draft: Signal<Draft>;
+  mine: Booking[];
+  /** Changes when the free places may have changed. */
+  turn: number;
+}
+
+/** A week (a day on phones) of one title: free places by hour, own bookings, and the window in the form. */
+export function Calendar({ title, draft, mine, turn }: CalendarProps): JSX.Element {
+  const isNarrow = useMedia("(max-width: 52rem)");
+  const shown = useSignal(draft.value.day);
+  const stretches = useSignal<FreeStretch[]>([]);
+  const { zone, day } = draft.value;
+
+  // The form leads: a day typed there comes into view.
+  useEffect(() => {
+    if (/^\d{4}-\d\d-\d\d$/.test(day)) shown.value = day;
+  }, [day, shown]);
+
+  const first = isNarrow ? shown.value : mondayOf(shown.value);
+  const days = Array.from({ length: isNarrow ? 1 : 7 }, (_, n) => addDays(first, n));
+  useEffect(() => {
+    const abort = new AbortController();
+    const from = epochOf(first, "00:00", zone);
+    const to = epochOf(addDays(first, days.length), "00:00", zone);
+    const path = `/api/v1/titles/${encodeURIComponent(title.name)}/schedule?from=${from}&to=${to}`;
+    request<{ items: FreeStretch[] }>("GET", path, { signal: abort.signal }).then(
+      ({ items }) => {
+        stretches.value = items;
+      },
+      // Without it the form still works, and says when a window is taken.
+      () => {
+        if (!abort.signal.aborted) stretches.value = [];
+      },
+    );
+    return () => abort.abort();
+  }, [title.name, first, days.length, zone, turn, stretches]);
+
+  const texts = t().schedule;
+  const step = isNarrow ? 1 : 7;
+  const today = wallClock(Date.now(), zone).day;
+  return (
+    <section class="calendar" aria-label={texts.calendar(localText(title.display_name, title.name))}>
+      <header class="calendar-head">
+        <h2>{isNarrow ? formatDay(first, "long") : formatMonth(addDays(first, 3))}</h2>
+        <div class="calendar-tools">
+          <button
+            type="button"
+            class="button compact"
+            aria-label={texts.previous}
+            disabled={first <= today}
+            onClick={() => {
+              shown.value = addDays(shown.value, -step);
+            }}
+          >
+            <Icon name="chevronLeft" size={18} />
+          </button>
+          <button
+            type="button"
+            class="button compact"
+            onClick={() => {
+              shown.value = today;
+            }}
+          >
+            {texts.today}
+          </button>
+          <button
+            type="button"
+            class="button compact"
+            aria-label={texts.next}
+            data-testid="calendar-next"
+            onClick={() => {
+              shown.value = addDays(shown.value, step);
+            }}
+          >
+            <Icon name="chevronRight" size={18} />
+          </button>
+        </div>
+      </header>
+      <Grid days={days} draft={draft} mine={mine} stretches={stretches.value} title={title} />
+      <p class="muted small">{texts.inZone(zone.replaceAll("_", " "))}</p>
+    </section>
+  );
+}
+
+interface GridProps {
+  days: string[];
+  draft: Signal<Draft>;
+  mine: Booking[];
+  stretches: FreeStretch[];
+  title: Title;
+}
+
+function Grid({ days, draft, mine, stretches, title }: GridProps): JSX.Element {
+  const box = useRef<HTMLDivElement>(null);
+  const { zone } = draft.value;
+  const chosen = { start: epochOf(draft.value.day, draft.value.time, zone), minutes: draft.value.minutes };
+  // One stop for the Tab key; arrows move within.
+  const stop = useSignal({ day: 0, hour: FIRST_SHOWN_HOUR });
+
+  useEffect(() => {
+    const row = box.current?.querySelector<HTMLElement>(`[data-hour="${FIRST_SHOWN_HOUR}"]`);
+    if (row && box.current) box.current.scrollTop = row.offsetTop - box.current.clientTop;
+  }, []);
+
+  const move = (event: KeyboardEvent): void => {
+    const { day, hour } = stop.value;
+    const moves: Record<string, [number, number]> = {
+      ArrowLeft: [-1, 0],
+      ArrowRight: [1, 0],
+      ArrowUp: [0, -1],
+      ArrowDown: [0, 1],
+    };
+    const by = moves[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const next = { day: clamp(day + by[0], days.length - 1), hour: clamp(hour + by[1], 23) };
+    stop.value = next;
+    box.current?.querySelector<HTMLElement>(`[data-cell="${next.day}-${next.hour}"]`)?.focus();
+  };
+  return (
+    <div ref={box} class="calendar-scroll">
+      <table class="calendar-grid" style={{ "--days": String(days.length) }} onKeyDown={move}>
+        <thead>
+          <tr>
+            <td />
+            {days.map((day) => (
+              <th key={day} scope="col">
+                {formatDay(day, "short")}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {HOURS.map((hour) => (
+            <tr key={hour} data-hour={hour}>
+              <th scope="row">{`${String(hour).padStart(2, "0")}:00`}</th>
+              {days.map((day, place) => (
+                <td key={day}>
+                  <HourCell
+                    day={day}
+                    hour={hour}
+                    zone={zone}
+                    stretches={stretches}
+                    mine={mine.filter((booking) => booking.title === title.name)}
+                    chosen={chosen}
+                    cell={`${place}-${hour}`}
+                    isStop={stop.value.day === place && stop.value.hour === hour}
+                    onChoose={(time) => {
+                      stop.value = { day: place, hour };
+                      draft.value = { ...draft.value, day, time };
+                    }}
+                  />
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+interface HourCellProps {
+  day: string;
+  hour: number;
+  zone: string;
+  stretches: FreeStretch[];
+  mine: Booking[];
+  chosen: { start: number; minutes: number };
+  cell: string;
+  isStop: boolean;
+  onChoose: (time: string) => void;
+}
+
+function HourCell(props: HourCellProps): JSX.Element {
+  const { day, hour, zone, stretches, mine, chosen, cell, isStop, onChoose } = props;
+  const texts = t().schedule;
+  const time = `${String(hour).padStart(2, "0")}:00`;
+  const from = epochOf(day, time, zone);
+  const to = from + HOUR_MS;
+  const isPast = to <= Date.now();
+  const free = isPast ? 0 : freeThroughout(stretches, Math.max(from, Date.now()), to);
+  const isOwn = mine.some(({ starts_at, ends_at, state }) => state !== "cancelled" && starts_at < to && ends_at > from);
+  const isChosen = chosen.start < to && chosen.start + chosen.minutes * 60_000 > from;
+  const state = isPast ? texts.past : free > 0 ? texts.free(free) : texts.full;
+  const level = isPast ? "past" : free === 0 ? "full" : free === 1 ? "one" : "free";
+  return (
+    <button
+      type="button"
+      class={`hour hour-${level} ${isOwn ? "hour-own" : ""} ${isChosen ? "hour-chosen" : ""}`}
+      data-cell={cell}
+      data-testid={`hour-${day}-${hour}`}
+      data-free={free}
+      tabIndex={isStop ? 0 : -1}
+      disabled={isPast}
+      aria-pressed={isChosen}
+      aria-label={[formatDay(day, "long"), time, state, isOwn ? texts.yourBooking : ""].filter(Boolean).join(", ")}
+      title={state}
+      onClick={() => onChoose(time)}
+    >
+      {isPast ? "" : free > 0 ? free : "–"}
+    </button>
+  );
+}
+
+function clamp(value: number, most: number): number {
+  return Math.max(0, Math.min(most, value));
+}
