@@ -81,6 +81,7 @@ def build_application(service: Service) -> Application:
         (r"/readyz", site.ReadyHandler, plain),
         (r"/metrics", MetricsHandler, {"registry": service.metrics}),
         (r"/openapi\.json", site.OpenApiHandler, plain),
+        (r"/docs(|/style\.css)", site.DocsHandler, plain),
         (r"/static/(.*)", pages.StaticHandler, plain),
         (r"/(|schedule|admin|admin/.*|session/[a-z2-7]{26}|join/[A-Za-z0-9_-]{20,128})", pages.PageHandler, plain),
         (r"/.*", pages.NoPageHandler, plain),

@@ -60,31 +60,9 @@ class OverviewHandler(AdminHandler):
         self.write_json(overview_json(self.service.fleet, self.service.clock.now_ms()))
 
 
-class HostsHandler(AdminHandler):
-    def get(self) -> None:
-        self.warn_if_stale()
-        hosts, following = page_of(self, sorted(self.service.fleet.hosts.values(), key=_name), key=_name)
-        self.write_json({"items": [self.show(host) for host in hosts], "next": following})
-
+class HostBase(AdminHandler):
     def show(self, host: Host) -> Any:
         return host_json(host, self.service.fleet, self.service.clock.now_ms())
-
-
-class HostHandler(HostsHandler):
-    def get(self, name: str) -> None:  # type: ignore[override]
-        self.warn_if_stale()
-        self.write_json(self.show(self.host(name)))
-
-
-class DrainHandler(HostsHandler):
-    async def post(self, name: str) -> None:
-        wanted = self.body_as(DrainRequest) if self.request.body else DrainRequest()
-        await self.note("host.drain", name, end_sessions=str(wanted.end_sessions).lower())
-        host = await self.wish(name, "draining")
-        if wanted.end_sessions:
-            for session in self.service.fleet.on_host(name):
-                await self.service.lifecycle.end(session.id, EndReason.DRAINED)
-        self.write_json(self.show(host), 202)
 
     async def wish(self, name: str, state: str) -> Host:
         """Write the desired state; the host hears of it with its next heartbeat."""
@@ -97,7 +75,31 @@ class DrainHandler(HostsHandler):
         return self.host(name)
 
 
-class ResumeHandler(DrainHandler):
+class HostsHandler(HostBase):
+    def get(self) -> None:
+        self.warn_if_stale()
+        hosts, following = page_of(self, sorted(self.service.fleet.hosts.values(), key=_name), key=_name)
+        self.write_json({"items": [self.show(host) for host in hosts], "next": following})
+
+
+class HostHandler(HostBase):
+    def get(self, name: str) -> None:
+        self.warn_if_stale()
+        self.write_json(self.show(self.host(name)))
+
+
+class DrainHandler(HostBase):
+    async def post(self, name: str) -> None:
+        wanted = self.body_as(DrainRequest) if self.request.body else DrainRequest()
+        await self.note("host.drain", name, end_sessions=str(wanted.end_sessions).lower())
+        host = await self.wish(name, "draining")
+        if wanted.end_sessions:
+            for session in self.service.fleet.on_host(name):
+                await self.service.lifecycle.end(session.id, EndReason.DRAINED)
+        self.write_json(self.show(host), 202)
+
+
+class ResumeHandler(HostBase):
     async def post(self, name: str) -> None:
         await self.note("host.resume", name)
         self.write_json(self.show(await self.wish(name, "serving")), 202)
@@ -140,18 +142,20 @@ class BundleHandler(EvidenceHandler):
         self.finish(reply.body)
 
 
-class TitlesAdminHandler(AdminHandler):
+class TitleBase(AdminHandler):
+    def show(self, title: Title) -> Any:
+        return title_admin_json(title, self.service.fleet, self.service.clock.now_ms())
+
+
+class TitlesAdminHandler(TitleBase):
     def get(self) -> None:
         self.warn_if_stale()
         titles, following = page_of(self, sorted(self.service.fleet.titles.values(), key=_name), key=_name)
         self.write_json({"items": [self.show(title) for title in titles], "next": following})
 
-    def show(self, title: Title) -> Any:
-        return title_admin_json(title, self.service.fleet, self.service.clock.now_ms())
 
-
-class TitleAdminHandler(TitlesAdminHandler):
-    def get(self, name: str) -> None:  # type: ignore[override]
+class TitleAdminHandler(TitleBase):
+    def get(self, name: str) -> None:
         title = self.title(name)
         self.warn_if_stale()
         if not self.not_changed(_etag(title)):

@@ -6,6 +6,8 @@ import logging
 from typing import Any
 from urllib.parse import urlsplit
 
+from tornado.web import RequestHandler
+
 from runtime.chassis.web import JsonHandler
 from runtime.coordinator.domain.access import Principal
 from runtime.coordinator.identity import Visitor
@@ -57,7 +59,17 @@ class CoordinatorHandler(JsonHandler):
             kwargs["exc_info"] = (None, ServiceError("database_unavailable", retry_after_seconds=3), None)
         elif isinstance(error, ConflictError):
             kwargs["exc_info"] = (None, ServiceError("conflict", retry_after_seconds=1), None)
+        if status_code == 405:
+            # RFC 9110 section 15.5.6
+            self.set_header("Allow", ", ".join(self._methods()))
         super().write_error(status_code, **kwargs)
+
+    def _methods(self) -> list[str]:
+        return [
+            method
+            for method in self.SUPPORTED_METHODS
+            if getattr(type(self), method.lower()) is not getattr(RequestHandler, method.lower())
+        ]
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         if isinstance(value, StoreUnavailableError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runtime.coordinator.docs_page import STYLE, docs_page
 from runtime.coordinator.identity import Visitor
 from runtime.coordinator.readiness import readiness
 from runtime.coordinator.render import Json
@@ -62,3 +63,17 @@ class OpenApiHandler(CoordinatorHandler):
         self.set_header("Cache-Control", "no-cache")
         self.set_header("Access-Control-Allow-Origin", "*")
         self.finish(self.service.document.json)
+
+
+class DocsHandler(CoordinatorHandler):
+    """The same for people."""
+
+    def get(self, what: str) -> None:
+        self.set_header("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'")
+        self.set_header("Cache-Control", "no-cache")
+        if what:
+            self.set_header("Content-Type", "text/css; charset=utf-8")
+            self.finish(STYLE)
+            return
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.finish(docs_page(self.service.document.content))
