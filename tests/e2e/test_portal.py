@@ -229,3 +229,57 @@ def test_every_page_works_under_its_policy(enter: Enter) -> None:
     person.seen("invite-link").wait_for()
     broken += person.page.evaluate("() => window.broken ?? []")
     assert broken == []
+
+
+def test_a_browser_that_cannot_show_streams_is_told_so(enter: Enter) -> None:
+    person = enter("person")
+    person.page.add_init_script("delete globalThis.RTCPeerConnection;")
+    person.open_catalogue()
+    person.start("sample")
+    person.seen("unsupported-page").wait_for(timeout=60_000)
+
+
+def test_a_browser_without_the_codec_is_told_which(enter: Enter) -> None:
+    person = enter("person")
+    person.page.add_init_script(
+        """const all = RTCRtpReceiver.getCapabilities.bind(RTCRtpReceiver);
+           RTCRtpReceiver.getCapabilities = (kind) => {
+             const found = all(kind);
+             return { ...found, codecs: found.codecs.filter((codec) => !codec.mimeType.endsWith("H264")) };
+           };"""
+    )
+    person.open_catalogue()
+    person.start("sample")
+    expect(person.seen("stream-overlay")).to_contain_text("cannot decode H264", timeout=60_000)
+
+
+def test_a_gamepad_reaches_the_application(enter: Enter) -> None:
+    person = enter("person")
+    person.page.add_init_script(
+        """const pad = { id: "stand-in", index: 0, connected: true, mapping: "standard", timestamp: 0,
+             axes: [0, 0, 0, 0], buttons: Array.from({ length: 17 }, () => ({ pressed: false, value: 0 })) };
+           globalThis.pad = pad;
+           navigator.getGamepads = () => [globalThis.isPlugged ? pad : null, null, null, null];"""
+    )
+    running(person)
+    person.page.evaluate(
+        """() => {
+          globalThis.isPlugged = true;
+          dispatchEvent(Object.assign(new Event("gamepadconnected"), { gamepad: globalThis.pad }));
+        }"""
+    )
+    before = person.wait_for_picture()["inputs"]
+    person.page.evaluate("() => { pad.axes[0] = 0.8; pad.buttons[0] = { pressed: true, value: 1 }; }")
+    person.eventually("the gamepad", lambda: (person.marker() or {}).get("inputs", 0), lambda n: n > before)
+
+
+def test_the_picture_takes_the_size_of_the_controllers_window(enter: Enter) -> None:
+    person = enter("person", viewport={"width": 1000, "height": 700})
+    running(person)
+    person.press_tool("quality")
+    person.seen("match-window").check(force=True)
+    person.eventually(
+        "a picture of the window's size",
+        lambda: (person.state()["stats"]["width"], person.state()["stats"]["height"]),
+        lambda size: size == (1000, 700),
+    )

@@ -4,6 +4,7 @@ import { routeOf } from "../src/app";
 import { backoffMs } from "../src/backoff";
 import { formatClock } from "../src/i18n";
 import { matches } from "../src/pages/search";
+import { pixelScale, undecodable } from "../src/player/picture";
 import { difference, keyCodeOf } from "../src/player/text-input";
 import { wantsOurSound } from "../src/player/voice";
 import { isPortalLink } from "../src/router";
@@ -66,6 +67,23 @@ it("what a phone's keyboard did is told from the two texts", () => {
 
 it("keys of characters", () => {
   expect(["a", "Z", "7", " ", "ж", "!"].map(keyCodeOf)).toEqual([65, 90, 55, 32, undefined, undefined]);
+});
+
+describe("pictures", () => {
+  const offer =
+    "v=0\r\nm=audio 9 X 111\r\na=rtpmap:111 opus/48000/2\r\nm=video 9 X 96 97\r\na=rtpmap:96 H264/90000\r\na=rtpmap:97 rtx/90000\r\n";
+  it("say when the browser can decode none of the offered codecs", () => {
+    expect(undecodable(offer, [{ mimeType: "video/VP8" }, { mimeType: "video/rtx" }])).toEqual(["H264"]);
+    expect(undecodable(offer, [{ mimeType: "video/VP8" }, { mimeType: "video/H264" }])).toBeUndefined();
+    expect(undecodable("v=0\r\nm=audio 9 X 111\r\n", [])).toBeUndefined();
+  });
+
+  it("are sharp on phones and never larger than full HD", () => {
+    expect(pixelScale(390, 844, 3)).toBe(2);
+    expect(pixelScale(1280, 800, 1)).toBe(1);
+    expect(pixelScale(2560, 1440, 1)).toBe(0.75);
+    expect(pixelScale(1280, 800, 2)).toBe(1.5);
+  });
 });
 
 describe("voice offers", () => {

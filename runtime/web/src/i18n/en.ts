@@ -287,6 +287,7 @@ export const en = {
     leaveYes: "Leave",
     keepGoing: "Stay",
     unsupported: "This browser cannot show live streams",
+    noCodec: (codecs: string) => `This browser cannot decode ${codecs}`,
     unsupportedFix: "Open the link in a current Chrome, Edge, Firefox or Safari.",
   },
   people: {

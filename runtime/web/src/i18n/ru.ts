@@ -265,6 +265,7 @@ export const ru: Texts = {
     leaveYes: "Выйти",
     keepGoing: "Остаться",
     unsupported: "Этот браузер не показывает живые трансляции",
+    noCodec: (codecs) => `Этот браузер не умеет декодировать ${codecs}`,
     unsupportedFix: "Откройте ссылку в новом Chrome, Edge, Firefox или Safari.",
   },
   people: {

@@ -37,6 +37,8 @@ export class PlayerModel {
   readonly streamStatus = signal<StreamStatus>("connecting");
   readonly block = signal<PlayBlock>("none");
   readonly measurement = signal<Measurement | undefined>(undefined);
+  /** Codecs of the stream, when this browser can decode none of them. */
+  readonly unsupported = signal<string[] | undefined>(undefined);
   readonly layers = signal<readonly string[]>([]);
   readonly panel = signal<Panel | undefined>(undefined);
   readonly showStatistics = signal(false);
@@ -47,10 +49,11 @@ export class PlayerModel {
   readonly quality = signal<{ level: string; fps: number; matchWindow: boolean }>({
     level: "auto",
     fps: 60,
-    matchWindow: false,
+    matchWindow: recall("match-window") === "on",
   });
   readonly hasAsked = computed(() => this.room.value?.control.requests.includes(this.room.value.you) ?? false);
   readonly inControl = computed(() => isInControl(this.room.value));
+  readonly isPlaying = computed(() => this.streamStatus.value === "playing");
   readonly isOwner = computed(() => findParticipant(this.room.value, this.room.value?.you)?.role === "owner");
   readonly voice: Voice;
   stream: Stream | undefined;
@@ -105,6 +108,9 @@ export class PlayerModel {
           this.textInput.value = show ? { contents } : undefined;
         },
         onResponse: (text) => tellParent({ type: "response", text }),
+        onUnsupportedCodec: (codecs) => {
+          this.unsupported.value = codecs;
+        },
         onPointerLockWanted: (wanted) => {
           if (this.hasChosenPointer) stream.setPointerLock(this.pointerLock.value);
           else this.pointerLock.value = wanted;
@@ -118,6 +124,10 @@ export class PlayerModel {
     this.stream = stream;
     this.disposers.push(
       effect(() => stream.setInput(this.inControl.value)),
+      // The size is the controller's to choose; whoever gets control brings their own window.
+      effect(() =>
+        stream.setMatchWindow(this.inControl.value && this.quality.value.matchWindow && this.isPlaying.value),
+      ),
       effect(() => stream.expectPicture(this.room.value?.stream === "live")),
       watchActivity(
         () => this.send({ type: "activity" }),

@@ -20,6 +20,15 @@ function Cover(): JSX.Element | null {
   const status = model.streamStatus.value;
   const isFirst = model.measurement.value === undefined;
 
+  if (model.unsupported.value) {
+    return (
+      <CoverText
+        kind="unsupported"
+        heading={texts.noCodec(model.unsupported.value.join(", "))}
+        lead={texts.unsupportedFix}
+      />
+    );
+  }
   if (stream === "lost") return <CoverText kind="lost" heading={texts.lost} lead={texts.lostLead} />;
   if (model.roomStatus.value === "lost" || status === "lost") {
     return <CoverText kind="reconnecting" heading={texts.reconnecting} lead={texts.reconnectingLead} />;
@@ -36,7 +45,7 @@ function Cover(): JSX.Element | null {
 function CoverText({ kind, heading, lead }: { kind: string; heading: string; lead?: string }): JSX.Element {
   return (
     <div class={`cover cover-${kind}`} role="status" data-testid="stream-overlay" data-kind={kind}>
-      <span class="spinner" />
+      {kind !== "unsupported" && <span class="spinner" />}
       <p class="cover-heading">{heading}</p>
       {lead && <p>{lead}</p>}
     </div>

@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
 import { t } from "../i18n";
+import { remember } from "../storage";
 import { useModel } from "./model-context";
 import { PanelFrame } from "./panels";
 
@@ -66,7 +67,7 @@ export function QualityPanel(): JSX.Element {
             onChange={(event) => {
               const on = event.currentTarget.checked;
               model.quality.value = { ...model.quality.value, matchWindow: on };
-              model.stream?.setMatchWindow(on);
+              remember("match-window", on ? "on" : null);
             }}
           />
           <span>{texts.matchWindow}</span>

@@ -11,6 +11,7 @@ import {
 import { backoffMs } from "../backoff";
 import { HeldKeys } from "./held-keys";
 import { type Measurement, measure } from "./measurement";
+import { pixelScale, undecodable } from "./picture";
 import type { Ticket } from "./ticket";
 
 export type StreamStatus = "connecting" | "playing" | "lost";
@@ -24,6 +25,8 @@ export interface StreamHandlers {
   onKeyboardWanted(wanted: { show: boolean; contents: string }): void;
   /** The application's own words to its page (Epic's Response message). */
   onResponse(text: string): void;
+  /** The browser can decode nothing of what is offered. */
+  onUnsupportedCodec(codecs: string[]): void;
   onPointerLockWanted(wanted: boolean): void;
   onQualities(layers: readonly string[]): void;
 }
@@ -157,8 +160,8 @@ export class Stream {
 
   /** Ask the application for a picture of this window's size; only the controller's wish is followed. */
   setMatchWindow(on: boolean): void {
+    if (on) this.config.setNumericSetting(NumericParameters.ViewportResScale, pixelScale());
     this.config.setFlagEnabled(Flags.MatchViewportResolution, on);
-    if (on) this.epic.webRtcController.videoPlayer.updateVideoStreamSize();
   }
 
   setMaxBitrateBps(bps: number): void {
@@ -199,6 +202,10 @@ export class Stream {
       this.lastProgressAt = performance.now();
     });
     epic.addEventListener("webRtcDisconnected", () => this.disconnected());
+    epic.addEventListener("webRtcSdpOffer", ({ data }) => {
+      const codecs = undecodable(data.sdp.sdp ?? "", RTCRtpReceiver.getCapabilities("video")?.codecs ?? []);
+      if (codecs) handlers.onUnsupportedCodec(codecs);
+    });
     epic.addEventListener("playStreamRejected", () => this.playRejected());
     epic.addEventListener("statsReceived", ({ data }) => {
       this.previous = measure(data.aggregatedStats, this.previous);
