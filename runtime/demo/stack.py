@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ipaddress
 import json
 import os
 import secrets
 import shutil
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -265,6 +267,7 @@ class DemoStack:
         options = self.options
         place = self.directory / "host"
         place.mkdir(mode=0o700)
+        media = _media_addresses(options.address)
         config = {
             "host": HOST,
             "host_key": host_key(self._control_secret, HOST),
@@ -273,7 +276,12 @@ class DemoStack:
             "listen": {"address": "127.0.0.1", "port": self._ports["control"]},
             "capacity": options.capacity,
             "port_range": {"first": self._first_port, "last": self._first_port + _SESSION_PORTS - 1},
-            "relay": {"listen_address": options.address, "media_addresses": [options.address]},
+            "relay": {
+                "listen_address": options.address,
+                "media_addresses": media,
+                # Said in so many words, or players would not be told of a loopback address beside another one.
+                "announced_addresses": media,
+            },
             "allowed_origins": [self.url],
             "heartbeat_seconds": 1,
             "end_sessions_on_stop": True,
@@ -321,6 +329,26 @@ def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
     return merged
+
+
+def _media_addresses(address: str) -> list[str]:
+    """Where media comes and goes: ``address``, and beside a loopback one the address by which this machine is known.
+
+    Firefox sends nothing to loopback addresses (it gathers no candidate there), Chromium takes either.
+    """
+    try:
+        if not ipaddress.ip_address(address).is_loopback:
+            return [address]
+    except ValueError:
+        raise DemoError(f"{address} is not an IP address; name one of this machine's.") from None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Sends nothing: the kernel only says from where it would. 192.0.2.0/24 is nobody's (RFC 5737).
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return [address]  # no network: Chromium still has the loopback
+        own = str(probe.getsockname()[0])
+    return list(dict.fromkeys([address, own]))
 
 
 def _free_block(address: str, count: int) -> int:
