@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -168,3 +170,30 @@ def test_an_interactive_task_waits_for_its_user(state: State) -> None:
     state.section("settings")["auto_logon"] = {"user": "pixelstream"}
     daemons.power_cycle(state)
     assert state.section("tasks")["\\P\\t"]["_status"] == "TASK_STATE_RUNNING"
+
+
+def test_downloads_come_from_the_host_s_own_address(state: State) -> None:
+    seen: list[str] = []
+
+    class Files(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.client_address[0])
+            self.send_response(200)
+            self.send_header("Content-Length", "3")
+            self.end_headers()
+            self.wfile.write(b"abc")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    state.address = "127.77.2.17"
+    with ThreadingHTTPServer(("127.77.2.16", 0), Files) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.77.2.16:{server.server_port}/x"
+        model = modules.MODELS["ansible.windows.win_get_url"]
+        assert model(state, {"url": url, "dest": "C:\\Users\\Public\\x"})["changed"]
+        with pytest.raises(ModelError, match="did not match"):
+            model(state, {"url": url, "dest": "C:\\Users\\Public\\x", "checksum": "0" * 40})
+        server.shutdown()
+    assert seen == ["127.77.2.17"] * 2
+    assert state.path("C:\\Users\\Public\\x").read_bytes() == b"abc"

@@ -40,6 +40,7 @@ class Server(ThreadingHTTPServer):
         settings.state.mkdir(parents=True, exist_ok=True)
         self.settings = settings
         self.machine = Machine(settings.state, settings.computer, settings.user)
+        self.machine.state.address = settings.address
         self.endpoint = Endpoint(self.machine)
         self.tls: ssl.SSLContext | None = None
         if settings.certificate is not None:

@@ -90,6 +90,8 @@ class State:
         self.root, self.computer, self.user = root, computer, user
         self.home = f"C:\\Users\\{user}"
         self.files = root / "fs"
+        # Where it speaks from; empty: wherever this machine likes.
+        self.address = ""
         self.lock = threading.RLock()
         self._file = root / "state.json"
         self._writing = True

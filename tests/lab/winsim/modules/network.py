@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import http.client
 import ipaddress
 import re
 import socket
@@ -82,6 +84,29 @@ def _tls(state: State, validate: bool) -> ssl.SSLContext:
     return context
 
 
+class _PlainHandler(urllib.request.HTTPHandler):
+    """Connects from the simulated host's own address, so that a server's log tells hosts apart."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._source = (address, 0) if address else None
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(functools.partial(http.client.HTTPConnection, source_address=self._source), request)
+
+
+class _TlsHandler(urllib.request.HTTPSHandler):
+    """The same, with the host's own trust."""
+
+    def __init__(self, address: str, context: ssl.SSLContext) -> None:
+        super().__init__(context=context)
+        self._source, self._trust = (address, 0) if address else None, context
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        connection = functools.partial(http.client.HTTPSConnection, source_address=self._source, context=self._trust)
+        return self.do_open(connection, request)
+
+
 def _request(state: State, arguments: Arguments, method: str) -> tuple[int, bytes, dict[str, str]]:
     body = arguments.get("body")
     data = body.encode() if isinstance(body, str) else None
@@ -89,10 +114,8 @@ def _request(state: State, arguments: Arguments, method: str) -> tuple[int, byte
     if arguments.get("content_type"):
         headers["Content-Type"] = arguments["content_type"]
     request = urllib.request.Request(arguments["url"], data=data, headers=headers, method=method)
-    handlers = [
-        urllib.request.ProxyHandler({}),
-        urllib.request.HTTPSHandler(context=_tls(state, arguments.get("validate_certs", True))),
-    ]
+    context = _tls(state, arguments.get("validate_certs", True))
+    handlers = [urllib.request.ProxyHandler({}), _PlainHandler(state.address), _TlsHandler(state.address, context)]
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=arguments.get("url_timeout") or 30) as answer:
             return answer.status, answer.read(), dict(answer.headers)
