@@ -1,4 +1,4 @@
-"""Molecule scenarios with simulated Windows hosts: three of them alone, and two behind a coordinator on real systemd."""
+"""Molecule scenarios with simulated Windows hosts: three alone, and two behind a coordinator on real systemd."""
 
 from __future__ import annotations
 

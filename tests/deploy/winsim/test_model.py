@@ -183,7 +183,7 @@ def test_downloads_come_from_the_host_s_own_address(state: State) -> None:
             self.end_headers()
             self.wfile.write(b"abc")
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
             """Quiet."""
 
     state.address = "127.77.2.17"
