@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import jwt
@@ -18,6 +19,7 @@ from .config import Access, CoordinatorConfig
 from .domain.access import ANONYMOUS, OIDC, USER, Principal
 
 _ISSUER = "pixelstream-viewer"
+_REMEMBERED = 20_000
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Identity:
         self._access: Access = config.access
         self._secret = config.cookie_secret
         self._clock = clock
+        # Cookies whose signature was checked lately, the least recently used first.
+        self._verified: OrderedDict[str, dict[str, object]] = OrderedDict()
         self.secure = config.public_url.startswith("https://")
         # The __Host- prefix forbids other hosts and paths to set it, and browsers accept it only over https.
         self.cookie_name = "__Host-viewer" if self.secure else "viewer"
@@ -63,6 +67,11 @@ class Identity:
 
     def read_cookie(self, cookie: str) -> Visitor | None:
         """Whose cookie it is, or None when it is not ours, too old, or of a user who is gone."""
+        known = self._verified.get(cookie)
+        if known is not None:
+            # Only the signature was remembered; age and rights are looked at each time.
+            self._verified.move_to_end(cookie)
+            return self._visitor(known, cookie)
         try:
             claims = jwt.decode(
                 cookie,
@@ -73,6 +82,10 @@ class Identity:
             )
         except (jwt.InvalidTokenError, ValueError):
             return None
+        claims["csrf"] = self._csrf(str(claims["sub"]), int(str(claims["iat"])))
+        self._verified[cookie] = claims
+        if len(self._verified) > _REMEMBERED:
+            self._verified.popitem(last=False)
         return self._visitor(claims, cookie)
 
     def seconds_valid(self, kind: str) -> float:
@@ -107,7 +120,7 @@ class Identity:
             )
         else:
             return None
-        return Visitor(principal, self._csrf(subject, issued), issued, cookie)
+        return Visitor(principal, str(claims.get("csrf") or self._csrf(subject, issued)), issued, cookie)
 
     # --- CSRF ---
 
