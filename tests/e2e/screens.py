@@ -1,4 +1,4 @@
-"""``python -m tests.e2e.screens --url URL --user NAME --password TEXT --folder docs/screens``: pictures of every page to look at.
+"""``python -m tests.e2e.screens --url URL --password TEXT --folder docs/screens``: pictures of every page to look at.
 
 Against a running demo whose sessions end of inactivity after a minute or less.
 """
@@ -82,6 +82,8 @@ class Photographer:
                 owner.page.locator("[data-testid=voice-status][data-status=on]").wait_for()
                 owner.press_tool("statistics")
             self.shot(owner, f"player-{panel}", settle_ms=1500)
+        # Who speaks is active.
+        owner.seen("voice-leave").click()
         guest.page.goto("about:blank")
         owner.close_panel()
         owner.press_tool("statistics")
@@ -123,6 +125,7 @@ class Photographer:
         self.shot(person, "schedule")
         person.seen("book").click()
         person.seen("booking-made").wait_for()
+        person.page.evaluate("() => scrollTo(0, 0)")
         self.shot(person, "schedule-booked")
         person.close()
 

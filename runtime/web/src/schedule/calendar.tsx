@@ -117,7 +117,9 @@ function Grid({ days, draft, mine, stretches, title }: GridProps): JSX.Element {
 
   useEffect(() => {
     const row = box.current?.querySelector<HTMLElement>(`[data-hour="${FIRST_SHOWN_HOUR}"]`);
-    if (row && box.current) box.current.scrollTop = row.offsetTop - box.current.clientTop;
+    const head = box.current?.querySelector<HTMLElement>("thead");
+    // The heading stays in view and would cover the row.
+    if (row && head && box.current) box.current.scrollTop = row.offsetTop - head.offsetHeight;
   }, []);
 
   const move = (event: KeyboardEvent): void => {

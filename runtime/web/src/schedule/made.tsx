@@ -1,4 +1,5 @@
 import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import type { Booking, Title } from "../api/types";
 import { formatWindow, localText, t } from "../i18n";
 import { copyText } from "../ui/copy";
@@ -13,10 +14,13 @@ interface MadeProps {
 /** What was booked, with the links of the guests, which nobody can show again. */
 export function Made({ bookings, titles, onAnother }: MadeProps): JSX.Element {
   const texts = t().schedule;
+  const heading = useRef<HTMLHeadingElement>(null);
+  // The form, and with it the focus, is gone.
+  useEffect(() => heading.current?.focus(), []);
   const hasLinks = bookings.some(({ invitees }) => invitees.some(({ url }) => url));
   return (
     <section class="booking-form" data-testid="booking-made">
-      <h2 class="made-heading">
+      <h2 ref={heading} class="made-heading" tabIndex={-1}>
         <Icon name="check" />
         {texts.made}
       </h2>
