@@ -36,6 +36,7 @@ class Fleet:
         self._claiming: dict[str, set[int]] = {}  # host -> slots being taken by this process
         self._strangers: dict[str, int] = {}
         self._loads: dict[str, HostLoad] = {}
+        self._in_order = True  # of names
         self._by_owner: dict[str, set[str]] = {}
         self._queued: set[str] = set()
         # Rises at every change of what the catalogue shows.
@@ -150,6 +151,10 @@ class Fleet:
     # --- capacity ---
 
     def loads(self) -> Iterable[HostLoad]:
+        """All hosts by name, by which placement decides between equals."""
+        if not self._in_order:
+            self._loads = dict(sorted(self._loads.items()))
+            self._in_order = True
         return self._loads.values()
 
     def load(self, name: str) -> HostLoad | None:
@@ -192,6 +197,7 @@ class Fleet:
             return
         used = frozenset(self._held.get(name, ())) | self._claiming.get(name, frozenset())
         before = self._loads.get(name)
+        self._in_order = self._in_order and before is not None
         after = load_of(host, used, self._strangers.get(name, 0), self.host_timeout_seconds)
         self._loads[name] = after
         now = self._clock.now_ms()

@@ -36,6 +36,8 @@ class HostLoad:
     """A host and what it carries now; made by :func:`load_of` whenever one of the two changes."""
 
     host: Host
+    # Its titles; the same set object for all hosts with the same titles, so that it stays in the processor's cache.
+    titles: Set[str]
     used: Set[int]  # slot numbers held by sessions
     # Sessions that the host reports and that nobody knows: they take room until they are ended.
     strangers: int
@@ -45,12 +47,18 @@ class HostLoad:
     online_until_ms: int
 
 
+# One object per distinct set of titles ever seen; there are as many as kinds of hosts.
+_same_sets: dict[frozenset[str], frozenset[str]] = {}
+
+
 def load_of(host: Host, used: Set[int], strangers: int, timeout_seconds: float) -> HostLoad:
     """The load of ``host``; its capacity is the smaller of what the registry and the host itself allow."""
     beat = host.heartbeat
     capacity = min(host.capacity, beat.capacity) if beat else 0
+    titles = frozenset(host.title)
     return HostLoad(
         host=host,
+        titles=_same_sets.setdefault(titles, titles),
         used=used,
         strangers=strangers,
         capacity=capacity,
@@ -101,16 +109,16 @@ def gpu_of(host: Host, slot: int) -> int | None:
 
 def judge(load: HostLoad, title: Title, now_ms: int, refused_by: Set[str] = frozenset()) -> Verdict:
     """May this host take a session of ``title`` now, apart from the choice of the slot?"""
-    host = load.host
-    if title.name not in host.title:
+    if title.name not in load.titles:
         return Verdict.NO_BUILD
-    if title.needs.labels and any(host.labels.get(key) != value for key, value in title.needs.labels.items()):
+    labels = title.needs.labels
+    if labels and any(load.host.labels.get(key) != value for key, value in labels.items()):
         return Verdict.LABELS
     if now_ms > load.online_until_ms:
         return Verdict.OFFLINE
     if not load.accepting:
         return Verdict.DRAINING
-    if host.name in refused_by:
+    if refused_by and load.host.name in refused_by:
         return Verdict.REFUSED
     return Verdict.FITS if load.free > 0 else Verdict.FULL
 
@@ -123,24 +131,28 @@ def place(
     policy: str = "least_loaded",
     refused_by: Iterable[str] = (),
 ) -> Placement | Refusal:
-    """Choose host and slot. ``least_loaded`` spreads by share of use, ``pack`` fills the fullest host first."""
+    """Choose host and slot. ``least_loaded`` spreads by share of use, ``pack`` fills the fullest host first.
+
+    Between equal shares the host with more room (pack: less) is taken, then the first in ``loads``, which are to be in
+    the order of their names so that every instance agrees.
+    """
     counts: dict[Verdict, int] = {}
     best: HostLoad | None = None
-    best_rank: tuple[float, int, str] = (0.0, 0, "")
+    best_share, fitting = 0.0, 0
     refused = frozenset(refused_by)
-    pack = policy == "pack"
+    sign = 1.0 if policy == "pack" else -1.0
     for load in loads:
         verdict = judge(load, title, now_ms, refused)
         if verdict is Verdict.FITS and title.needs.vram_bytes and free_slot(load, title) is None:
             verdict = Verdict.VRAM
-        counts[verdict] = counts.get(verdict, 0) + 1
         if verdict is not Verdict.FITS:
+            counts[verdict] = counts.get(verdict, 0) + 1
             continue
-        free_share = load.free / load.capacity
-        # Equal shares: the host with more (pack: less) room, then the name, so that the choice is the same everywhere.
-        rank = (free_share, load.free, load.host.name) if pack else (-free_share, -load.free, load.host.name)
-        if best is None or rank < best_rank:
-            best, best_rank = load, rank
+        fitting += 1
+        share = sign * load.free / load.capacity
+        # Nothing is made for a host that loses at once, which nearly all do.
+        if best is None or share < best_share or (share == best_share and sign * load.free < sign * best.free):
+            best, best_share = load, share
     if best is None:
         return _refusal(title, counts)
     slot = free_slot(best, title)
@@ -148,7 +160,7 @@ def place(
         return Refusal("busy", f"No free slot on {best.host.name}.")
     why = (
         f"{policy.replace('_', ' ')}: {best.host.name} has {best.free} of {best.capacity} slots free; "
-        f"{counts[Verdict.FITS]} host(s) could take it"
+        f"{fitting} host(s) could take it"
     )
     return Placement(best.host.name, slot, gpu_of(best.host, slot), why)
 
