@@ -137,6 +137,8 @@ def apply_report(session: Session, report: SessionReport, now_ms: int, *, host: 
         # Whoever ordered the end ended it, even if the title crashed before the order arrived.
         ordered = session.reason if session.state is _S.STOPPING else None
         reason = ordered or report.reason or session.reason or EndReason.APP_EXITED
+        if reason is EndReason.MAX_LENGTH and session.booking is not None:
+            reason = EndReason.BOOKING_OVER  # to the relay, a booked time is a length like any other
         return finish(changed, reason, report.detail, now_ms)
     changed = _advance(changed, report.state, now_ms)
     if changed.state is _S.STOPPING and changed.reason is None:
