@@ -237,7 +237,7 @@ class Running:
         self.process.wait(10)
         self.upstream.close()
 
-    def ask(self, path: str, name: str = "play.test", headers: str = "") -> tuple[int, str, str]:
+    def ask(self, path: str, name: str = "play.test", headers: str = "", host: str = "") -> tuple[int, str, str]:
         """Return (status, head of the answer, what the upstream saw)."""
         context = ssl.create_default_context(cafile=str(self.home / "fullchain.pem"))
         self.upstream.settimeout(0.5)
@@ -245,7 +245,9 @@ class Running:
             socket.create_connection(("127.0.0.1", self.https), timeout=5) as plain,
             context.wrap_socket(plain, server_hostname=name) as secure,
         ):
-            secure.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n{headers}\r\n".encode())
+            secure.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: {host or name}\r\nConnection: close\r\n{headers}\r\n".encode()
+            )
             seen = ""
             try:
                 peer, _ = self.upstream.accept()
@@ -325,10 +327,12 @@ def test_secrets_stay_out_of_the_log(central: Running) -> None:
 
 
 @needs_nginx
-def test_metrics_are_for_neighbours(central: Running) -> None:
-    status, _, seen = central.ask("/metrics/2")
+def test_metrics_are_for_neighbours_who_ask_by_address(central: Running) -> None:
+    status, _, seen = central.ask("/metrics/2", host="10.0.0.1")
     assert status == 200
     assert seen.startswith("GET /metrics HTTP/1.1")
+    assert "GET /metrics HTTP" not in central.ask("/metrics/2")[2], "the site's name leads to no metrics"
+    assert central.ask("/api/v1/titles", host="10.0.0.1")[0] == 404, "an address is no way into the site"
 
 
 @needs_nginx
