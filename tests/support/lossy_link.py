@@ -1,4 +1,4 @@
-"""A bad network in user space: UDP between any number of clients and one server, delayed and with some of it lost.
+"""A bad network in user space: UDP between any number of clients and one server, delayed, narrow, with some of it lost.
 
 The server sees every client behind an address of this link (as behind a NAT), and must announce the link's own address.
 """
@@ -28,10 +28,24 @@ class _Side(asyncio.DatagramProtocol):
 
 
 class LossyLink:
-    """``open`` it, tell the server to announce ``port``, then ``connect`` it to the server's address."""
+    """``open`` it, tell the server to announce ``port``, then ``connect`` it to the server's address.
 
-    def __init__(self, *, loss: float, delay_seconds: float, seed: int = 1) -> None:
+    ``rate_bps`` limits what all clients together receive, with a buffer of ``buffer_seconds`` in front, as a home
+    connection does.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: float = 0.0,
+        delay_seconds: float = 0.0,
+        rate_bps: float | None = None,
+        buffer_seconds: float = 0.15,
+        seed: int = 1,
+    ) -> None:
         self.loss, self.delay_seconds = loss, delay_seconds
+        self.rate_bps, self.buffer_seconds = rate_bps, buffer_seconds
+        self._free_at = 0.0  # when the narrow part has sent all that it holds
         self.port = 0
         self.lost = self.passed = 0
         self._dice = random.Random(seed)
@@ -65,7 +79,16 @@ class LossyLink:
             task.add_done_callback(self._tasks.discard)
 
     def from_server(self, data: bytes, client: tuple[Any, ...]) -> None:
-        self._later(self._front.transport, data, client)
+        queued = 0.0
+        if self.rate_bps is not None:
+            now = asyncio.get_running_loop().time()
+            queued = max(0.0, self._free_at - now)
+            if queued > self.buffer_seconds:
+                self.lost += 1
+                return
+            queued += len(data) * 8 / self.rate_bps
+            self._free_at = now + queued
+        self._later(self._front.transport, data, client, queued)
 
     async def _new_client(self, client: tuple[Any, ...]) -> None:
         loop = asyncio.get_running_loop()
@@ -74,12 +97,18 @@ class LossyLink:
         for data in self._waiting.pop(client):
             self._later(back.transport, data, self._server)
 
-    def _later(self, transport: asyncio.DatagramTransport, data: bytes, address: tuple[Any, ...] | None) -> None:
+    def _later(
+        self,
+        transport: asyncio.DatagramTransport,
+        data: bytes,
+        address: tuple[Any, ...] | None,
+        queued_seconds: float = 0.0,
+    ) -> None:
         if self._dice.random() < self.loss:
             self.lost += 1
             return
         self.passed += 1
-        asyncio.get_running_loop().call_later(self.delay_seconds, self._send, transport, data, address)
+        asyncio.get_running_loop().call_later(self.delay_seconds + queued_seconds, self._send, transport, data, address)
 
     def _send(self, transport: asyncio.DatagramTransport, data: bytes, address: tuple[Any, ...] | None) -> None:
         if not self._closed:

@@ -24,13 +24,17 @@ class BandwidthPolicy(StrEnum):
 # RTX, and no bitrate would make it lose less.
 LOW_LOSS, HIGH_LOSS = 0.02, 0.15
 INCREASE_PER_SECOND = 1.08
-# A player's estimate never exceeds 1.5 times what it receives, so with quiet content it is low whatever the link
-# could carry. Twice of what is really sent may be tried while nothing speaks against it.
-PROBE_FACTOR = 2.0
+# A player's estimate never exceeds 1.5 times what it receives and grows by 8 % a second, so after a quiet picture it
+# is low for long, whatever the link could carry. Half as much again as was really sent may be tried while nothing
+# speaks against it.
+PROBE_FACTOR = 1.5
+CAREFUL_FACTOR = 1.15
 # How long to follow an estimate that fell, without trying more. Doubled every time a trial was followed by another
 # fall.
-HOLD_SECONDS, MAX_HOLD_SECONDS = 2.0, 32.0
-FALL = 0.95
+HOLD_SECONDS, MAX_HOLD_SECONDS = 2.0, 64.0
+FALL = 0.97
+# A trial has worked when clearly more was sent than at the last fall, and for longer than a buffer can hide it.
+SUCCESS_FACTOR, SUCCESS_SECONDS = 1.25, 4.0
 # How fast the memory of a high rate fades.
 PEAK_DECAY_PER_SECOND = 0.95
 
@@ -60,30 +64,28 @@ class LinkEstimate:
         self._peak_bps = 0.0
         self._reported_at: float | None = None
         self._fell_at = -1e9
-        self._fell_to_bps = 0
+        self._fell_from_bps = 0.0  # what was sent when the estimate fell last
         self._hold_seconds = HOLD_SECONDS
-        self._tried_more = False
+        self._trying_since: float | None = None
 
     @property
     def hold_seconds(self) -> float:
         return self._hold_seconds
 
-    def sent(self, bitrate_bps: float, seconds: float) -> None:
+    def sent(self, bitrate_bps: float, seconds: float, now: float) -> None:
         """What was sent to this player in the last interval of ``seconds``."""
         self._sent_bps = bitrate_bps
         if self.fraction_lost < LOW_LOSS:
             self._peak_bps = max(bitrate_bps, self._peak_bps * PEAK_DECAY_PER_SECOND**seconds)
-        if self._tried_more and bitrate_bps > 1.3 * self._fell_to_bps:
-            # More was tried, more was sent, and the estimate did not fall.
+        lasted = self._trying_since is not None and now - self._trying_since > SUCCESS_SECONDS
+        if lasted and bitrate_bps > SUCCESS_FACTOR * self._fell_from_bps:
             self._hold_seconds = HOLD_SECONDS
+            self._trying_since = None
 
     def remb(self, bitrate_bps: int, now: float) -> None:
+        """The player's own estimate."""
         if self.remb_bps is not None and bitrate_bps < FALL * self.remb_bps and bitrate_bps < self.limits.maximum_bps:
-            if now - self._fell_at > 1.0 and self._tried_more:
-                self._hold_seconds = min(MAX_HOLD_SECONDS, 2 * self._hold_seconds)
-            self._tried_more = False
-            self._fell_at, self._fell_to_bps = now, bitrate_bps
-            self._peak_bps = min(self._peak_bps, self._sent_bps)
+            self._fell(now)
         self.remb_bps = bitrate_bps
         self._reported_at = now
 
@@ -94,6 +96,7 @@ class LinkEstimate:
         self.fraction_lost = fraction_lost
         if fraction_lost > HIGH_LOSS and self._sent_bps > 0:
             # Going down starts from what is really sent: a limit far above it would take many reports to matter.
+            self._fell(now)
             base = min(self._loss_limit_bps, self._sent_bps)
             self._loss_limit_bps = base * (1 - 0.5 * fraction_lost)
             self._peak_bps = min(self._peak_bps, self._loss_limit_bps)
@@ -104,20 +107,36 @@ class LinkEstimate:
         """Nothing speaks against sending more than the estimate says."""
         return now - self._fell_at > self._hold_seconds and self.fraction_lost < LOW_LOSS
 
-    def tried_more(self) -> None:
+    def trying_more(self, now: float) -> None:
         """More is being sent as a trial; if the estimate falls now, the next trial comes later."""
-        self._tried_more = True
+        if self._trying_since is None:
+            self._trying_since = now
+
+    def _fell(self, now: float) -> None:
+        if self._trying_since is not None and now - self._fell_at > 1.0:
+            self._hold_seconds = min(MAX_HOLD_SECONDS, 2 * self._hold_seconds)
+        self._trying_since = None
+        self._fell_at, self._fell_from_bps = now, self._sent_bps
+        self._peak_bps = min(self._peak_bps, self._sent_bps)
 
     def usable_bps(self, now: float) -> int | None:
         """None while nothing is known. A link that fell silent keeps its last value: silence is not capacity."""
         if self._reported_at is None:
             return None
-        wanted = float(self.remb_bps) if self.remb_bps is not None else self._loss_limit_bps
-        if self.may_try_more(now) and wanted < PROBE_FACTOR * self._peak_bps:
-            wanted = PROBE_FACTOR * self._peak_bps
-            self._tried_more = True
+        if self.remb_bps is None:
+            # Loss alone says too little too late to let the rate grow by it.
+            return int(min(self.limits.start_bps, self._loss_limit_bps))
+        wanted = float(self.remb_bps)
+        if self.may_try_more(now) and wanted < self._trial_bps():
+            wanted = self._trial_bps()
+            self.trying_more(now)
         proven = max(float(self.limits.start_bps), PROBE_FACTOR * self._peak_bps)
         return int(min(wanted, self._loss_limit_bps, proven))
+
+    def _trial_bps(self) -> float:
+        """What to try: a careful step near the rate at which the link was overloaded last, a bold one elsewhere."""
+        near = 0.7 * self._fell_from_bps < self._peak_bps < SUCCESS_FACTOR * self._fell_from_bps
+        return (CAREFUL_FACTOR if near else PROBE_FACTOR) * self._peak_bps
 
 
 def target_bps(

@@ -219,7 +219,7 @@ class Egress:
         if wanted is None or wanted is (video.next_source or video.source):
             return
         if wanted.bitrate_bps > video.source.bitrate_bps:
-            self.link.tried_more()
+            self.link.trying_more(now)
         self._changed_at = now
         video.change_to(wanted)
 
@@ -261,7 +261,7 @@ class Egress:
         self.bitrate_bps = int((total - octets) * 8 / seconds)
         self.fps = (count - frames) / seconds
         self._measured = (now, total, count)
-        self.link.sent(self.bitrate_bps, seconds)
+        self.link.sent(self.bitrate_bps, seconds, now)
         usable = self.link.usable_bps(now) or self.link.limits.start_bps
         # A link whose estimate is below what is sent must not be starved by our pacing on top.
         self.pacer.bucket.rate_bps = max(usable, self.bitrate_bps)
