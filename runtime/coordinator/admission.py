@@ -88,8 +88,10 @@ class Admission:
 
     async def make_room(self, title: Title) -> bool:
         """End one warm session of another title on a host that ``title`` could use; True when one is on its way out."""
+        if not self._fleet.unowned():
+            return False
         usable = {host.name for host in self._fleet.hosts.values() if title.name in host.title}
-        warm = [s for s in self._fleet.live() if s.warm and s.owner is None and s.host in usable and s.holds_slot]
+        warm = [session for session in self._fleet.unowned() if session.host in usable]
         if any(session.state is SessionState.STOPPING for session in warm):
             return True
         for session in sorted((s for s in warm if s.title != title.name), key=lambda s: s.created_ms):

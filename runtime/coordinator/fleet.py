@@ -39,6 +39,7 @@ class Fleet:
         self._in_order = True  # of names
         self._by_owner: dict[str, set[str]] = {}
         self._queued: set[str] = set()
+        self._warm: set[str] = set()
         # Rises at every change of what the catalogue shows.
         self.revision = 0
 
@@ -144,9 +145,12 @@ class Fleet:
 
     def warm(self, title: str) -> list[Session]:
         """Sessions of ``title`` that nobody owns yet, the readiest first."""
-        found = [s for s in self.live() if s.warm and s.owner is None and s.title == title]
-        going = [s for s in found if s.state is not SessionState.STOPPING]
-        return sorted(going, key=lambda s: (SessionState.READY not in s.times, s.created_ms))
+        found = [s for s in self.unowned() if s.title == title and s.state is not SessionState.STOPPING]
+        return sorted(found, key=lambda s: (SessionState.READY not in s.times, s.created_ms))
+
+    def unowned(self) -> list[Session]:
+        """All warm sessions that nobody owns yet, also those that are being stopped."""
+        return [self.sessions[session_id] for session_id in self._warm]
 
     # --- capacity ---
 
@@ -178,6 +182,8 @@ class Fleet:
             self._by_owner.setdefault(session.owner.id, set()).add(session.id)
         if session.state is SessionState.QUEUED:
             self._queued.add(session.id)
+        if session.warm and session.owner is None and not session.is_final:
+            self._warm.add(session.id)
 
     def _unindex(self, session: Session) -> None:
         if session.host is not None and session.slot is not None:
@@ -190,6 +196,7 @@ class Fleet:
             if not owned:
                 self._by_owner.pop(session.owner.id, None)
         self._queued.discard(session.id)
+        self._warm.discard(session.id)
 
     def _refresh(self, name: str, *, quiet: bool = False) -> None:
         host = self.hosts.get(name)

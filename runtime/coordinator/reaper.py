@@ -8,17 +8,19 @@ from runtime.chassis.clock import Clock
 from runtime.protocol.states import EndReason
 
 from .config import Sessions
+from .domain.model import Session, Slot
 from .domain.recovery import ORPHAN_AFTER_MS, Action, is_orphan, judge_session
 from .fleet import Fleet
 from .idempotency import KEEP_SECONDS
 from .lifecycle import Lifecycle
 from .store.errors import StoreUnavailableError
 from .store.locks import Lease
+from .store.slots import slot_key
 from .store.store import Store
 
 logger = logging.getLogger(__name__)
-# Slots and old records are looked at less often than sessions.
-_SLOTS_SECONDS = 10.0
+_LEAST_PAGE = 200
+_PAGES = 30
 _PURGE_SECONDS = 3600.0
 DELIVERIES_SECONDS = 30 * 86400.0
 _RESUME_EVERY_MS = 5_000
@@ -31,15 +33,14 @@ class Reaper:
         self._store, self._fleet, self._lifecycle = store, fleet, lifecycle
         self._clock, self._settings = clock, settings
         self._last: dict[str, float] = {}  # what -> monotonic time
+        self._slots_after = ""  # key of the last slot that was looked at
         self._resumed: dict[str, int] = {}  # session -> when its request was sent again
 
     async def sweep(self, lease: Lease) -> None:
         """One round. A database that goes away ends it; the next round starts over."""
         try:
             await self._sessions(lease)
-            if self._due("slots", _SLOTS_SECONDS):
-                await self.slots()
-                await self.unclaimed()
+            await self.slots()
             if self._due("purge", _PURGE_SECONDS):
                 await self._purge()
         except StoreUnavailableError as error:
@@ -70,40 +71,56 @@ class Reaper:
         """Never shorter than what marks a host offline."""
         return max(self._settings.lease_seconds, self._fleet.host_timeout_seconds)
 
-    async def slots(self) -> int:
-        """Free slots that no session holds; how many."""
-        freed = 0
-        for slot in await self._store.slots.taken():
-            session = self._fleet.sessions.get(slot.session)
-            if not is_orphan(slot, session, self._clock.now_ms()):
-                continue
-            # The view may be behind; the database decides.
-            session = await self._store.sessions.get(slot.session)
-            if is_orphan(slot, session, self._clock.now_ms()):
-                logger.warning("slot %s:%d was left by session %s; freed", slot.host, slot.number, slot.session)
-                freed += await self._store.slots.free(slot.host, slot.number, slot.session)
-        return freed
+    async def slots(self) -> None:
+        """Compare one page of the taken slots with the sessions that hold them; the next call goes on after it.
 
-    async def unclaimed(self) -> int:
-        """Claim again for sessions that hold a slot of which nothing is written; how many were found.
+        Pages, because reading all of a large installation's slots at once would keep everybody else waiting.
+        """
+        begin = self._slots_after
+        page = await self._store.slots.page(begin, self._page)
+        end = _key(page[-1]) if len(page) == self._page else None
+        self._slots_after = end or ""
+        for slot in page:
+            await self._free_orphan(slot)
+        written = {_key(slot) for slot in page}
+        for session in list(self._fleet.live()):
+            if not session.holds_slot or session.host is None or session.slot is None:
+                continue
+            key = slot_key(session.host, session.slot, session.id)
+            if begin < key and (end is None or key <= end) and key not in written:
+                await self._claim_again(session)
+
+    @property
+    def _page(self) -> int:
+        """All slots are looked at within half a minute, in a round a second."""
+        held = sum(len(load.used) for load in self._fleet.loads())
+        return max(_LEAST_PAGE, held // _PAGES)
+
+    async def _free_orphan(self, slot: Slot) -> None:
+        if not is_orphan(slot, self._fleet.sessions.get(slot.session), self._clock.now_ms()):
+            return
+        # The view may be behind; the database decides.
+        if is_orphan(slot, await self._store.sessions.get(slot.session), self._clock.now_ms()):
+            logger.warning("slot %s:%d was left by session %s; freed", slot.host, slot.number, slot.session)
+            await self._store.slots.free(slot.host, slot.number, slot.session)
+
+    async def _claim_again(self, session: Session) -> None:
+        """Claim for a session that holds a slot of which nothing is written.
 
         That is what remains when a database went away between a session's record and the answer to it, and the claim
         was given back although the record had arrived.
         """
-        written = {(slot.host, slot.number, slot.session) for slot in await self._store.slots.taken()}
-        found = 0
-        for session in [s for s in self._fleet.live() if s.holds_slot and s.host is not None and s.slot is not None]:
-            held = (session.host or "", session.slot or 0, session.id)
-            if held in written or self._clock.now_ms() - session.changed_ms < ORPHAN_AFTER_MS:
-                continue
-            current = await self._store.sessions.get(session.id)
-            if current is None or not current.holds_slot or (current.host, current.slot) != held[:2]:
-                continue
-            found += 1
-            logger.warning("session %s had lost its claim on %s:%d", session.id, *held[:2])
-            if not await self._store.slots.claim(*held):
-                await self._lifecycle.end(session.id, EndReason.HOST_LOST)
-        return found
+        if self._clock.now_ms() - session.changed_ms < ORPHAN_AFTER_MS:
+            return
+        current = await self._store.sessions.get(session.id)
+        if current is None or not current.holds_slot or (current.host, current.slot) != (session.host, session.slot):
+            return
+        host, number = current.host or "", current.slot or 0
+        if any(slot.session == session.id and slot.number == number for slot in await self._store.slots.taken([host])):
+            return
+        logger.warning("session %s had lost its claim on %s:%d", session.id, host, number)
+        if not await self._store.slots.claim(host, number, session.id):
+            await self._lifecycle.end(session.id, EndReason.HOST_LOST)
 
     async def _purge(self) -> None:
         before = self._clock.now_ms() - int(self._settings.keep_seconds * 1000)
@@ -121,3 +138,7 @@ class Reaper:
             return False
         self._last[what] = now
         return True
+
+
+def _key(slot: Slot) -> str:
+    return slot_key(slot.host, slot.number, slot.session)

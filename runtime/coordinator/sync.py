@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 
 from runtime.chassis.clock import Clock
 
@@ -16,56 +17,81 @@ CHANGES_SECONDS = 0.5
 # Clocks of the writers may differ by this much; re-reading a change is harmless.
 _OVERLAP_MS = 10_000
 _EVERYTHING_SECONDS = 60.0
+_PAGE = 300
+_END = object()
 
 
 class Sync:
-    """``poll`` is called every ``CHANGES_SECONDS``."""
+    """``load`` once, then ``poll`` every ``CHANGES_SECONDS``."""
 
     def __init__(self, store: Store, fleet: Fleet, accounts: Accounts, clock: Clock) -> None:
         self._store, self._fleet, self._accounts, self._clock = store, fleet, accounts, clock
         self._since_ms = 0
-        self._everything_at: float | None = None
         self._failing = False
+        self._everything: AsyncIterator[None] | None = None
+        self._everything_at = clock.monotonic()
 
     async def load(self) -> None:
         """Read everything; the service answers only after this has worked once."""
         started_ms = self._clock.now_ms()
-        titles = {title.name: title for title in await self._store.titles.find()}
-        hosts = {host.name: host for host in await self._store.hosts.find()}
-        sessions = await self._store.sessions.find({"live": 1})
-        for title in titles.values():
-            self._fleet.put_title(title)
-        for name in [name for name in self._fleet.titles if name not in titles]:
-            self._fleet.drop_title(name)
-        for host in hosts.values():
-            self._fleet.put_host(host)
-        for name in [name for name in self._fleet.hosts if name not in hosts]:
-            self._fleet.drop_host(name)
-        for session in sessions:
-            self._fleet.put_session(session)
-        await self._load_bookings()
-        await self._load_accounts()
-        await self._check_missing({session.id for session in sessions}, started_ms)
-        self._fleet.forget_ended()
+        async for _ in self._pages():
+            pass
         self._since_ms = started_ms - _OVERLAP_MS
-        self._everything_at = self._clock.monotonic()
 
     async def poll(self) -> None:
+        """What others changed, and one page of everything when that is due again."""
         try:
-            if self._everything_at is None or self._clock.monotonic() - self._everything_at > _EVERYTHING_SECONDS:
-                await self.load()
-            else:
-                await self._changes()
+            await self._changes()
+            await self._go_on()
         except StoreUnavailableError as error:
             if not self._failing:
                 logger.warning("the database does not answer; serving the last known state: %s", error)
             self._failing = True
+            self._everything = None
             return
         if self._failing:
             logger.warning("the database answers again")
             self._failing = False
-            # Changes may have been missed by more than the overlap.
-            self._everything_at = None
+
+    async def _go_on(self) -> None:
+        if self._everything is None:
+            if self._clock.monotonic() - self._everything_at < _EVERYTHING_SECONDS:
+                return
+            self._everything = self._pages()
+        if await anext(self._everything, _END) is _END:
+            self._everything = None
+
+    async def _pages(self) -> AsyncIterator[None]:
+        """Read everything in pages, so that nobody has to wait long for one of them. Finds what changes alone do not
+        tell: that something is gone."""
+        started_ms = self._clock.now_ms()
+        titles: set[str] = set()
+        async for page in self._store.titles.pages({}, _PAGE):
+            for title in page:
+                titles.add(title.name)
+                self._fleet.put_title(title)
+            yield
+        for title in [t for t in self._fleet.titles.values() if t.name not in titles and t.changed_ms < started_ms]:
+            self._fleet.drop_title(title.name)
+        hosts: set[str] = set()
+        async for host_page in self._store.hosts.pages({}, _PAGE):
+            for host in host_page:
+                hosts.add(host.name)
+                self._fleet.put_host(host)
+            yield
+        for host in [h for h in self._fleet.hosts.values() if h.name not in hosts and h.changed_ms < started_ms]:
+            self._fleet.drop_host(host.name)
+        live: set[str] = set()
+        async for session_page in self._store.sessions.pages({"live": 1}, _PAGE):
+            for session in session_page:
+                live.add(session.id)
+                self._fleet.put_session(session)
+            yield
+        await self._check_missing(live, started_ms)
+        await self._load_bookings()
+        await self._load_accounts()
+        self._fleet.forget_ended()
+        self._everything_at = self._clock.monotonic()
 
     async def _changes(self) -> None:
         started_ms = self._clock.now_ms()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import msgspec
@@ -152,6 +152,17 @@ class Records(Generic[R]):
             return await (cursor.limit(limit) if limit else cursor).to_list()
 
         return [self.from_document(document) for document in await self._connection.run(attempt)]
+
+    async def pages(self, query: Mapping[str, Any], size: int) -> AsyncIterator[list[R]]:
+        """All records that match, by key, ``size`` at a time. One that is written meanwhile may be seen or not."""
+        after = ""
+        while True:
+            page = await self.find({**query, "_id": {"$gt": after}}, limit=size)
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            after = str(getattr(page[-1], self._key))
 
     async def changed_by_others(self, since_ms: int) -> list[R]:
         """Records that other processes changed after ``since_ms``."""

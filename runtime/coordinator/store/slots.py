@@ -24,7 +24,7 @@ class Slots:
     async def claim(self, host: str, number: int, session: str) -> bool:
         """Take a slot for ``session``; False when somebody else has it. Taking one's own slot again is True."""
         document = {
-            "_id": _key(host, number, session),
+            "_id": slot_key(host, number, session),
             "slot": f"{host}:{number}",
             "host": host,
             "number": number,
@@ -46,7 +46,7 @@ class Slots:
 
     async def free(self, host: str, number: int, session: str) -> bool:
         """Give a slot back; True when this call did it."""
-        claim = {"_id": _key(host, number, session)}
+        claim = {"_id": slot_key(host, number, session)}
         result = await self._connection.run(lambda: self._connection.collection(COLLECTION).delete_one(claim))
         return result.deleted_count == 1
 
@@ -57,11 +57,27 @@ class Slots:
         async def attempt() -> list[Document]:
             return await self._connection.collection(COLLECTION).find(query).to_list()
 
-        return [
-            Slot(host=d["host"], number=d["number"], session=d["session"], claimed_ms=d["claimed_ms"])
-            for d in await self._connection.run(attempt)
-        ]
+        return [_slot(document) for document in await self._connection.run(attempt)]
+
+    async def page(self, after: str, limit: int) -> list[Slot]:
+        """The next taken slots after the key ``after``, in the order of :func:`slot_key`."""
+        query = {"_id": {"$gt": after}}
+
+        async def attempt() -> list[Document]:
+            return await self._connection.collection(COLLECTION).find(query).sort("_id", 1).limit(limit).to_list()
+
+        return [_slot(document) for document in await self._connection.run(attempt)]
 
 
-def _key(host: str, number: int, session: str) -> str:
+def _slot(document: Document) -> Slot:
+    return Slot(
+        host=document["host"],
+        number=document["number"],
+        session=document["session"],
+        claimed_ms=document["claimed_ms"],
+    )
+
+
+def slot_key(host: str, number: int, session: str) -> str:
+    """The ``_id`` of a claim."""
     return f"{host}:{number}:{session}"
