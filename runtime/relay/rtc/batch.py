@@ -102,6 +102,9 @@ class BatchSender:
     def fan_out(self, batch: Batch, wire: Wire, receivers: Sequence[Receiver]) -> None:
         """Send a batch to all ``receivers``, which share ``wire``."""
         packets = [wire.apply(p) for p in batch.packets] if wire.extensions is not None else batch.packets
+        if len(packets) == 1:
+            self._send_single(bytearray(packets[0]), batch, wire, receivers)
+            return
         sizes = [len(packet) for packet in packets]
         padding = bytes(wire.tag_bytes)
         for start, end in runs(sizes, wire.tag_bytes):
@@ -157,6 +160,44 @@ class BatchSender:
             receiver.octets += total if taken == count else taken * stride
             if taken != count:
                 receiver.sends_dropped += count - taken
+
+    def _send_single(self, packet: bytearray, batch: Batch, wire: Wire, receivers: Sequence[Receiver]) -> None:
+        """A batch of one, as a paced stream brings them: without what only pays for many."""
+        first, marker, sequence, timestamp, _ = batch.headers[0]
+        if wire.send_time and batch.send_time_offsets and batch.send_time_offsets[0]:
+            offset = batch.send_time_offsets[0]
+            packet[offset : offset + 3] = batch.send_time
+        marker = marker & 0x80 | wire.pt
+        size, total = len(packet), len(packet) + wire.tag_bytes
+        scratch, lengths, pointer, protect = self._scratch, self._lengths, self._pointer, srtp.protect
+        data = self._view[:total]
+        for receiver in receivers:
+            scratch[:size] = packet
+            _pack_header(
+                scratch,
+                0,
+                first,
+                marker,
+                (sequence + receiver.sequence_offset) & 0xFFFF,
+                (timestamp + receiver.timestamp_offset) & 0xFFFFFFFF,
+                receiver.ssrc,
+            )
+            lengths[0] = size
+            receiver.frames += batch.frames
+            if protect(receiver.srtp_handle, pointer, lengths):
+                self.counters["protect_failed"] += 1
+                continue
+            pacer = receiver.pacer
+            if pacer is None:
+                path = receiver.path
+                taken = path[0].send(data, path[1])
+            else:
+                taken = bool(pacer.send(data, total, 1))
+            if taken:
+                receiver.packets += 1
+                receiver.octets += total
+            else:
+                receiver.sends_dropped += 1
 
     def send_one(self, packet: bytes, receiver: Receiver) -> bool:
         """Encrypt and send one finished packet, for resends."""

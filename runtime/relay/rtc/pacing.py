@@ -32,6 +32,8 @@ class Pacer:
         if path is None:
             return 0
         if not self._waiting and self.bucket.take(len(data), time.monotonic()):
+            if count == 1:
+                return int(path[0].send(data, path[1]))
             return path[0].send_batch(data, stride, count, path[1])
         if self.waiting_bytes + len(data) > MAX_WAITING_BYTES:
             return 0
