@@ -103,7 +103,6 @@ class StreamStats:
 
     kind: str  # video | audio
     codec: str
-    layer: str  # simulcast layer, empty without simulcast
     packets: int
     octets: int  # RTP bytes with headers
     bitrate_bps: int
@@ -114,6 +113,7 @@ class StreamStats:
     fps: float
     keyframes: int
     nacks_sent: int
+    layer: str = ""  # simulcast layer, empty without simulcast
 
 
 @dataclass(frozen=True, kw_only=True)

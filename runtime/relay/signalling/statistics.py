@@ -50,7 +50,9 @@ def room_stats(stats: MediaStats, owner_of: Mapping[str, str], only: str | None)
     """What one page is told: the streamer, and the players of participant ``only`` (None: all)."""
     streamer = None
     if stats.streamer is not None:
-        video = next((s for s in stats.streamer.streams if s.kind == "video"), None)
+        # Of several simulcast layers the best one.
+        videos = [s for s in stats.streamer.streams if s.kind == "video"]
+        video = max(videos, key=lambda stream: stream.bitrate_bps, default=None)
         streamer = {
             "codec": video.codec if video else None,
             "bitrate_bps": video.bitrate_bps if video else 0,
@@ -128,8 +130,8 @@ class SessionCollector(Collector):
         asked = CounterMetricFamily("pixelstream_relay_keyframe_requests", "keyframes asked of the streamer")
         asked.add_metric([], stats.streamer.keyframe_requests)
         yield asked
-        rows = [([s.kind, s.codec], s) for s in stats.streamer.streams]
-        yield from _families("stream", ["kind", "codec"], rows, _STREAM_GAUGES, _STREAM_COUNTERS)
+        rows = [([s.kind, s.codec, s.layer], s) for s in stats.streamer.streams]
+        yield from _families("stream", ["kind", "codec", "layer"], rows, _STREAM_GAUGES, _STREAM_COUNTERS)
 
     def _players(self, stats: MediaStats) -> Iterable[Metric]:
         owners = self._figures.player_owners()
