@@ -45,7 +45,7 @@ from .measures import FleetCollector, Measures
 from .oidc import OidcClient
 from .openapi import document
 from .queueing import Queueing
-from .reaper import Reaper
+from .reaper import SLOTS_SECONDS, Reaper
 from .reports import Reports
 from .rooms import Rooms, fixed_ice_servers
 from .routes import build_application
@@ -117,7 +117,7 @@ class Coordinator:
         lifecycle.observers.append(self._room_may_have_appeared)
         limits = config.rate_limits
         self._sync = Sync(store, fleet, accounts, clock)
-        reaper = Reaper(store, fleet, lifecycle, clock, config.sessions)
+        self._reaper = Reaper(store, fleet, lifecycle, clock, config.sessions)
         warm = WarmPools(fleet, admission, lifecycle, clock)
         bookings = BookingService(
             store, fleet, windows, admission, lifecycle, clock, config.bookings, config.public_url
@@ -130,7 +130,7 @@ class Coordinator:
             open_before_seconds=config.bookings.open_before_seconds,
         )
         # In this order: what is over, what was promised, who waits, and only then what nobody asked for.
-        self.timers = Timers(store, [reaper.sweep, bookings.round, queueing.round, warm.round, webhooks.round])
+        self.timers = Timers(store, [self._reaper.sweep, bookings.round, queueing.round, warm.round, webhooks.round])
         return Service(
             config=config,
             clock=clock,
@@ -200,6 +200,7 @@ class Coordinator:
         spawn = self._background.spawn
         spawn("sync", periodic(CHANGES_SECONDS, self._sync.poll, "sync"))
         spawn("timers", self.timers.run())
+        spawn("slots", periodic(SLOTS_SECONDS, self._slots, "slots"))
         spawn("queue presence", periodic(self.service.queueing.touch_seconds, self.service.queueing.touch, "presence"))
         spawn("queue positions", periodic(_TELL_QUEUE_SECONDS, self._tell, "queue positions"))
         self._server = HTTPServer(
@@ -216,6 +217,10 @@ class Coordinator:
     def _room_may_have_appeared(self, _: Session | None, after: Session) -> None:
         if after.is_final:
             self.timers.wake()
+
+    async def _slots(self) -> None:
+        if self.timers.holding:
+            await self._reaper.slots()
 
     async def _tell(self) -> None:
         self.service.queueing.tell()

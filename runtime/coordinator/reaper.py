@@ -19,8 +19,9 @@ from .store.slots import slot_key
 from .store.store import Store
 
 logger = logging.getLogger(__name__)
-_LEAST_PAGE = 200
-_PAGES = 30
+SLOTS_SECONDS = 0.25
+_LEAST_PAGE = 40
+_PAGES = 120
 _PURGE_SECONDS = 3600.0
 DELIVERIES_SECONDS = 30 * 86400.0
 _RESUME_EVERY_MS = 5_000
@@ -40,7 +41,6 @@ class Reaper:
         """One round. A database that goes away ends it; the next round starts over."""
         try:
             await self._sessions(lease)
-            await self.slots()
             if self._due("purge", _PURGE_SECONDS):
                 await self._purge()
         except StoreUnavailableError as error:
@@ -74,8 +74,15 @@ class Reaper:
     async def slots(self) -> None:
         """Compare one page of the taken slots with the sessions that hold them; the next call goes on after it.
 
-        Pages, because reading all of a large installation's slots at once would keep everybody else waiting.
+        Called every ``SLOTS_SECONDS`` in the instance with the lease. Pages, because reading all of a large
+        installation's slots at once would keep everybody else waiting.
         """
+        try:
+            await self._slots()
+        except StoreUnavailableError as error:
+            logger.warning("slots are looked at later: %s", error)
+
+    async def _slots(self) -> None:
         begin = self._slots_after
         page = await self._store.slots.page(begin, self._page)
         end = _key(page[-1]) if len(page) == self._page else None
@@ -92,7 +99,7 @@ class Reaper:
 
     @property
     def _page(self) -> int:
-        """All slots are looked at within half a minute, in a round a second."""
+        """All slots are looked at within half a minute."""
         held = sum(len(load.used) for load in self._fleet.loads())
         return max(_LEAST_PAGE, held // _PAGES)
 

@@ -17,7 +17,9 @@ CHANGES_SECONDS = 0.5
 # Clocks of the writers may differ by this much; re-reading a change is harmless.
 _OVERLAP_MS = 10_000
 _EVERYTHING_SECONDS = 60.0
-_PAGE = 300
+_FIRST_PAGE = 500
+# While others are served: so few that the embedded engine is done with them within 30 ms.
+_PAGE = 40
 _END = object()
 
 
@@ -34,7 +36,7 @@ class Sync:
     async def load(self) -> None:
         """Read everything; the service answers only after this has worked once."""
         started_ms = self._clock.now_ms()
-        async for _ in self._pages():
+        async for _ in self._pages(_FIRST_PAGE):
             pass
         self._since_ms = started_ms - _OVERLAP_MS
 
@@ -57,16 +59,16 @@ class Sync:
         if self._everything is None:
             if self._clock.monotonic() - self._everything_at < _EVERYTHING_SECONDS:
                 return
-            self._everything = self._pages()
+            self._everything = self._pages(_PAGE)
         if await anext(self._everything, _END) is _END:
             self._everything = None
 
-    async def _pages(self) -> AsyncIterator[None]:
+    async def _pages(self, size: int) -> AsyncIterator[None]:
         """Read everything in pages, so that nobody has to wait long for one of them. Finds what changes alone do not
         tell: that something is gone."""
         started_ms = self._clock.now_ms()
         titles: set[str] = set()
-        async for page in self._store.titles.pages({}, _PAGE):
+        async for page in self._store.titles.pages({}, size):
             for title in page:
                 titles.add(title.name)
                 self._fleet.put_title(title)
@@ -74,7 +76,7 @@ class Sync:
         for title in [t for t in self._fleet.titles.values() if t.name not in titles and t.changed_ms < started_ms]:
             self._fleet.drop_title(title.name)
         hosts: set[str] = set()
-        async for host_page in self._store.hosts.pages({}, _PAGE):
+        async for host_page in self._store.hosts.pages({}, size):
             for host in host_page:
                 hosts.add(host.name)
                 self._fleet.put_host(host)
@@ -82,7 +84,7 @@ class Sync:
         for host in [h for h in self._fleet.hosts.values() if h.name not in hosts and h.changed_ms < started_ms]:
             self._fleet.drop_host(host.name)
         live: set[str] = set()
-        async for session_page in self._store.sessions.pages({"live": 1}, _PAGE):
+        async for session_page in self._store.sessions.pages({"live": 1}, size):
             for session in session_page:
                 live.add(session.id)
                 self._fleet.put_session(session)

@@ -49,13 +49,17 @@ class SimulatedHost:
             self.sequences.pop(report.session_id, None)
 
 
+def host_names(count: int) -> list[str]:
+    return [f"gpu{number:05d}" for number in range(count)]
+
+
 class SimulatedFleet:
     """All hosts behind one listening socket: the control address of each ends with its name."""
 
     def __init__(self, control_secret: str, count: int, capacity: int) -> None:
         self._secret, self._capacity = control_secret, capacity
         self._http = HttpClient(max_clients=200)
-        self._names = [f"gpu{number:05d}" for number in range(count)]
+        self._names = host_names(count)
         self.hosts: dict[str, SimulatedHost] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._server: HTTPServer | None = None
@@ -101,19 +105,6 @@ class SimulatedFleet:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    @property
-    def entries(self) -> list[dict[str, Any]]:
-        """Registry entries."""
-        return [
-            {
-                "name": name,
-                "control_url": f"http://127.0.0.1:{self.port}/{name}",
-                "edge_url": "wss://play.example.org/hosts/{host}/{port}",
-                "capacity": self._capacity,
-            }
-            for name in self._names
-        ]
 
     @property
     def running(self) -> int:

@@ -87,11 +87,10 @@ class Load:
             for viewer in viewers:
                 viewer.close()
         used = cpu.user + cpu.system - cpu_before.user - cpu_before.system
-        return self._figures(used / took)
+        return self._figures(used / took, await self._bench.tell({"do": "status"}))
 
-    def _figures(self, cpu: float) -> dict[str, Any]:
+    def _figures(self, cpu: float, hosts: dict[str, Any]) -> dict[str, Any]:
         create, floor = _percentile(self._creates, 99), _percentile(self._floor, 99)
-        beats = [seconds * 1000 for seconds in self._bench.fleet.heartbeat_seconds]
         return {
             "creates": len(self._creates),
             "creates_refused": self._refused,
@@ -103,9 +102,9 @@ class Load:
             "click_to_ready_p50_ms": round(_percentile(self._starts, 50), 1),
             "click_to_ready_p99_ms": round(_percentile(self._starts, 99), 1),
             "coordinator_cpu": round(cpu, 2),
-            "heartbeats": self._bench.fleet.heartbeats,
-            "heartbeat_p99_ms": round(_percentile(beats, 99), 1),
-            "host_requests_refused": self._bench.fleet.refused,
+            "heartbeats": hosts["heartbeats"],
+            "heartbeat_p99_ms": hosts["heartbeat_p99_ms"],
+            "host_requests_refused": hosts["refused"],
         }
 
     def _spawn(self, work: Any) -> None:

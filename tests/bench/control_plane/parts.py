@@ -27,11 +27,10 @@ from runtime.coordinator.registry import Registry
 from runtime.coordinator.registry_file import RegistryFile
 from runtime.coordinator.scheduler import load_of, place
 from runtime.coordinator.store.store import Store
-from runtime.protocol.control import SessionReport
 from runtime.protocol.states import SessionState
 from tests.support.coordinator.database import EmbeddedDatabase
 
-from .hosts import SimulatedFleet
+from .hosts import host_names
 from .raw_http import RawConnection, get, rate
 
 _READY_SECONDS = 60.0
@@ -84,23 +83,39 @@ class Bench:
         self.database = EmbeddedDatabase()
         self.place = Path(tempfile.mkdtemp(prefix="pixelstream-bench-"))
         self.control_secret = secrets.token_urlsafe(32)
-        self.fleet = SimulatedFleet(self.control_secret, hosts, capacity)
+        self._names, self._capacity = host_names(hosts), capacity
         self.titles = [f"title-{number:02d}" for number in range(titles)]
         self.store = Store(self.database.uri, "pixelstream", writer="bench", clock=SystemClock(), deadline_seconds=30)
         self.port = 0
         self.seconds_to_load = 0.0
         self._coordinator: subprocess.Popen[bytes] | None = None
-        self._hosts_of: dict[str, list[str]] = {}
+        self._hosts: subprocess.Popen[bytes] | None = None
+        self._sessions: list[Session] = []
 
     async def prepare(self, sessions: int) -> None:
         """Registry and running sessions, as they would be in an installation that has run for a while."""
         self.database.start()
-        self.fleet.listen()
+        self._hosts = subprocess.Popen(
+            [sys.executable, "-m", "tests.bench.control_plane.hosts_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        settings = {"control_secret": self.control_secret, "hosts": len(self._names), "capacity": self._capacity}
+        port = (await self.tell(settings))["port"]
         await self.store.open()
         builds = {name: {"executable": f"/opt/{name}"} for name in self.titles}
         file = {
             "titles": [{"name": name, "display_name": {"en": name, "ru": name}} for name in self.titles],
-            "session_servers": [{**entry, "titles": builds} for entry in self.fleet.entries],
+            "session_servers": [
+                {
+                    "name": name,
+                    "control_url": f"http://127.0.0.1:{port}/{name}",
+                    "edge_url": "wss://play.example.org/hosts/{host}/{port}",
+                    "capacity": self._capacity,
+                    "titles": builds,
+                }
+                for name in self._names
+            ],
         }
         await Registry(self.store, self.place, prune=False, check=False).apply(msgspec.convert(file, RegistryFile))
         self._sessions = [self._running(number) for number in range(sessions)]
@@ -116,11 +131,7 @@ class Bench:
         await asyncio.gather(*(write(session) for session in self._sessions))
 
     def _running(self, number: int) -> Session:
-        now = SystemClock().now_ms()
-        names = self.fleet.entries if not self._hosts_of else []
-        if names:
-            self._hosts_of["all"] = [entry["name"] for entry in names]
-        hosts = self._hosts_of["all"]
+        now, hosts = SystemClock().now_ms(), self._names
         return Session(
             id=_base32(number),
             title=self.titles[number % len(self.titles)],
@@ -133,6 +144,16 @@ class Bench:
             times={SessionState.LEASED: now, SessionState.STARTING: now, SessionState.READY: now},
             last_sequence=1,
         )
+
+    async def tell(self, command: dict[str, Any]) -> dict[str, Any]:
+        """Give the hosts' process one command; its answer."""
+        assert self._hosts is not None
+        assert self._hosts.stdin is not None
+        assert self._hosts.stdout is not None
+        self._hosts.stdin.write(json.dumps(command).encode() + b"\n")
+        self._hosts.stdin.flush()
+        answer: dict[str, Any] = json.loads(await asyncio.to_thread(self._hosts.stdout.readline))
+        return answer
 
     async def start(self) -> None:
         """Start the coordinator and let the hosts know what they run."""
@@ -162,18 +183,12 @@ class Bench:
             await asyncio.sleep(0.05)
         self.seconds_to_load = time.monotonic() - began
         self.port = json.loads(ready.read_text())["port"]
-        self.fleet.connect(f"http://127.0.0.1:{self.port}")
-        for session in self._sessions:
-            assert session.host is not None
-            host = self.fleet.hosts[session.host]
-            host.sessions[session.id] = SessionReport(
-                session_id=session.id, title=session.title, state=SessionState.READY, port=8900
-            )
-            host.sequences[session.id] = 1
+        running = [(session.host, session.id, session.title) for session in self._sessions]
+        await self.tell({"do": "connect", "url": f"http://127.0.0.1:{self.port}", "sessions": running})
 
     async def hello(self) -> None:
-        await self.fleet.beat_once()
-        self.fleet.begin()
+        await self.tell({"do": "hello"})
+        await self.tell({"do": "begin"})
 
     def process(self) -> psutil.Process:
         assert self._coordinator is not None
@@ -246,21 +261,23 @@ class Bench:
             taken = {slot.session: (slot.host, slot.number) for slot in await self.store.slots.taken()}
             wrong = sum(live.get(session) != where for session, where in taken.items())
             missing = len(live.keys() - taken.keys())
-            if (wrong == missing == 0 and len(live) == self.fleet.running) or time.monotonic() > deadline:
+            running = (await self.tell({"do": "status"}))["running"]
+            if (wrong == missing == 0 and len(live) == running) or time.monotonic() > deadline:
                 break
             await asyncio.sleep(1)
         return {
             "leaked_slots": wrong,
             "sessions_without_slot": missing,
             "sessions_live": len(live),
-            "sessions_on_hosts": self.fleet.running,
+            "sessions_on_hosts": running,
         }
 
     async def connection(self) -> RawConnection:
         return await RawConnection.open(self.port)
 
     async def close(self) -> None:
-        await self.fleet.close()
+        if self._hosts is not None:
+            self._hosts.communicate()  # the end of its input ends it
         if self._coordinator is not None:
             self._coordinator.terminate()
             try:
