@@ -47,7 +47,7 @@ def test_every_message_is_in_the_union_once() -> None:
     assert len(types) == len(set(types))
     for table in (sig.FROM_STREAMER, sig.FROM_PLAYER, sig.TO_STREAMER):
         for name, shape in table.items():
-            assert shape.TYPE == name
+            assert name == shape.TYPE
             assert name in types
 
 
