@@ -111,14 +111,14 @@ class Rooms:
         named, _, secret = link.partition("-")
         if not is_session_id(named) or not secret:
             raise ServiceError("invite_not_found")
-        booking = self._fleet.bookings.get(named) or await self._bookings.get(named)
+        booking = self._fleet.bookings.get(named)
+        if booking is None or (booking.session is None and invite_id_of(secret) not in booking.invites):
+            booking = await self._bookings.get(named)
         if booking is not None and booking.session is None:
             if booking.is_final:
                 raise ServiceError("session_ended")
             return match(booking.invites, secret, self._clock.now_ms())[1], booking
-        session = await self.session(
-            booking.session if booking and booking.session else named, missing="invite_not_found"
-        )
+        session = await self._inviting(booking.session if booking and booking.session else named, secret)
         found = match(session.invites, secret, self._clock.now_ms())[1]
         if session.is_final:
             raise ServiceError("session_ended")

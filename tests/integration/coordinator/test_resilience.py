@@ -11,24 +11,24 @@ import pytest
 from runtime.chassis.clock import ManualClock
 from runtime.coordinator.app import Coordinator
 from runtime.protocol.states import EndReason, SessionState
-from tests.support.coordinator.database import EmbeddedDatabase
+from tests.support.coordinator.database import DatabaseProcess, database, engines
 from tests.support.coordinator.events import EventStream, follow
 from tests.support.coordinator.stand import Stand, until
 
 TITLE = {"name": "sample"}
 
 
-@pytest.fixture
-def own_database() -> Iterator[EmbeddedDatabase]:
+@pytest.fixture(params=[name for name in engines() if name != "mongodb"])
+def own_database(request: pytest.FixtureRequest) -> Iterator[DatabaseProcess]:
     """One that a test may hurt."""
-    database = EmbeddedDatabase()
-    database.start()
-    yield database
-    database.close()
+    own = database(request.param)
+    own.start()
+    yield own
+    own.close()
 
 
 @pytest.fixture
-async def fragile(own_database: EmbeddedDatabase) -> AsyncIterator[Stand]:
+async def fragile(own_database: DatabaseProcess) -> AsyncIterator[Stand]:
     stand = Stand(own_database.uri, "t")
     yield stand
     own_database.resume() if own_database._process else None
@@ -41,8 +41,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def timed(embedded: EmbeddedDatabase, clock: ManualClock) -> AsyncIterator[Stand]:
-    stand = Stand(embedded.uri, f"t{secrets.token_hex(6)}", clock)
+async def timed(engine: DatabaseProcess, clock: ManualClock) -> AsyncIterator[Stand]:
+    stand = Stand(engine.uri, f"t{secrets.token_hex(6)}", clock)
     yield stand
     await stand.close()
 
@@ -151,6 +151,11 @@ async def test_two_instances_share_everything(stand: Stand) -> None:
     assert (await at_two.get(f"/api/v1/sessions/{session['id']}"))["role"] == "owner"
     async with follow(at_two, f"/api/v1/sessions/{session['id']}/events") as stream:
         await stream.until(lambda s: s["state"] == "ready")
+        # The other knows the session by now, but not what was added to it a moment ago.
+        for _ in range(5):
+            invite = await at_one.post(f"/api/v1/sessions/{session['id']}/invites", {"role": "watcher"})
+            link = invite["url"].rpartition("/")[2]
+            assert (await at_two.get(f"/api/v1/invites/{link}"))["session_id"] == session["id"]
         await at_one.call("DELETE", f"/api/v1/sessions/{session['id']}")
         await stream.until(lambda s: s["state"] == "ended")
     assert sum(c.timers.holding for c in stand.coordinators) == 1
@@ -174,7 +179,7 @@ async def test_slots_are_never_given_twice_by_instances_that_race(stand: Stand) 
 
 
 async def test_without_the_database_reads_go_on_writes_fail_and_nothing_ends(
-    fragile: Stand, own_database: EmbeddedDatabase
+    fragile: Stand, own_database: DatabaseProcess
 ) -> None:
     coordinator = await fragile.coordinator(database_deadline_seconds=1.0, sessions={"lease_seconds": 3})
     host = await fragile.host("gpu1", capacity=3)
@@ -212,7 +217,7 @@ async def test_without_the_database_reads_go_on_writes_fail_and_nothing_ends(
     assert {s.id for s in live} == {session["id"], again.json["id"]}
 
 
-async def test_a_database_that_hangs_for_a_moment_is_waited_for(fragile: Stand, own_database: EmbeddedDatabase) -> None:
+async def test_a_database_that_hangs_for_a_moment_is_waited_for(fragile: Stand, own_database: DatabaseProcess) -> None:
     await fragile.coordinator(database_deadline_seconds=5.0)
     host = await fragile.host("gpu1", capacity=3)
     await fragile.register([TITLE], {host: ["sample"]})
@@ -229,7 +234,7 @@ async def test_a_database_that_hangs_for_a_moment_is_waited_for(fragile: Stand, 
 
 
 async def test_events_that_cannot_be_kept_stay_in_the_hosts_outbox(
-    fragile: Stand, own_database: EmbeddedDatabase
+    fragile: Stand, own_database: DatabaseProcess
 ) -> None:
     await fragile.coordinator(database_deadline_seconds=0.5)
     host = await fragile.host("gpu1", capacity=1)
