@@ -1,35 +1,41 @@
 # Everything a person types. Each target prepares what it needs by itself (.ci/setup.py).
 PYTHON ?= python3
 BIN := .venv/bin
-# A part of the tests: make test ONLY=unit
+# A part of the tests, or a folder of one: make test ONLY=unit
 ONLY ?=
+PARTS := unit contract integration e2e deploy security architecture web
 # A benchmark: make bench NAME=relay
 NAME ?=
+BENCHES := relay relay_soak control_plane start
 PYTEST_ARGUMENTS ?=
 
-.PHONY: help demo test lint format bench lock clean
+.PHONY: help demo test lint format bench lock clean python
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-demo: ## start everything on this machine, print one URL (CHECK=1: prove it with two browsers; PORT=8080)
+demo: python ## start everything on this machine, print one URL (CHECK=1: prove it with two browsers; PORT=8080)
 	@$(PYTHON) .ci/setup.py $(if $(CHECK),check,demo)
 	@exec $(BIN)/python -m runtime demo $(if $(CHECK),--check) $(if $(PORT),--port $(PORT))
 
-test: ## run the tests (ONLY=unit|contract|integration|e2e|deploy|security|architecture|web for a part)
+test: python ## run the tests (ONLY=unit|contract|integration|e2e|deploy|security|architecture|web for a part)
+	@$(if $(filter-out $(PARTS) $(PARTS:=/%),$(ONLY)),echo "the tests have no part '$(ONLY)'; say one of: $(PARTS)" >&2; exit 2)
 	@$(PYTHON) .ci/setup.py test
 	@BIN=$(BIN) ONLY='$(ONLY)' .ci/test $(PYTEST_ARGUMENTS)
 
-lint: ## ruff, mypy, tsc, ansible-lint, yamllint
+lint: python ## ruff, mypy, tsc, ansible-lint, yamllint
 	@$(PYTHON) .ci/setup.py lint
 	@BIN=$(BIN) .ci/lint
+
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: as root, apt install python3 python3-venv" >&2; exit 1; }
 
 format: ## put sources into their one layout
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: ## measure (NAME=relay|control_plane|start); the last line is one JSON object
+bench: python ## measure (NAME=relay|control_plane|start); the last line is one JSON object
+	@$(if $(filter $(BENCHES),$(NAME)),,echo "no bench is called '$(NAME)'; say make bench NAME= one of: $(BENCHES)" >&2; exit 2)
 	@$(PYTHON) .ci/setup.py check >&2
-	@test -n "$(NAME)" || { echo "say which: make bench NAME=relay, control_plane or start" >&2; exit 2; }
 	@exec $(BIN)/python -m tests.bench.$(NAME)
 
 lock: ## resolve dependencies anew into requirements/
