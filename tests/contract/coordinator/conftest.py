@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from runtime.chassis.clock import ManualClock
 from runtime.coordinator.store.store import Store
-from tests.support.coordinator.database import EmbeddedDatabase, FerretDatabase
+from tests.support.coordinator.database import database, engines
 
 
-def _engines() -> list[str]:
-    engines = ["embedded"]
-    if shutil.which("ferretdb"):
-        engines.append("ferretdb")
-    if os.environ.get("MONGODB_URI"):
-        engines.append("mongodb")
-    return engines
-
-
-@pytest.fixture(scope="session", params=_engines())
+@pytest.fixture(scope="session", params=engines())
 def engine_uri(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param == "mongodb":
-        yield os.environ["MONGODB_URI"]
-        return
-    engine = EmbeddedDatabase() if request.param == "embedded" else FerretDatabase()
+    engine = database(request.param)
     engine.start()
     yield engine.uri
     engine.close()

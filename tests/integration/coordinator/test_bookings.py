@@ -12,7 +12,7 @@ import pytest
 
 from runtime.chassis.clock import ManualClock
 from runtime.protocol.states import SessionState
-from tests.support.coordinator.database import EmbeddedDatabase
+from tests.support.coordinator.database import DatabaseProcess
 from tests.support.coordinator.fake_host import FakeHost
 from tests.support.coordinator.stand import Stand, Viewer, until
 
@@ -27,8 +27,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def stand(embedded: EmbeddedDatabase, clock: ManualClock) -> AsyncIterator[Stand]:
-    stand = Stand(embedded.uri, f"t{secrets.token_hex(6)}", clock)
+async def stand(engine: DatabaseProcess, clock: ManualClock) -> AsyncIterator[Stand]:
+    stand = Stand(engine.uri, f"t{secrets.token_hex(6)}", clock)
     yield stand
     await stand.close()
 

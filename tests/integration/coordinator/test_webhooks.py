@@ -16,7 +16,7 @@ from tornado.web import Application, RequestHandler
 
 from runtime.chassis.clock import ManualClock
 from runtime.coordinator.domain.webhook import PAUSES_SECONDS
-from tests.support.coordinator.database import EmbeddedDatabase
+from tests.support.coordinator.database import DatabaseProcess
 from tests.support.coordinator.stand import Stand, until
 
 TITLE = {"name": "sample"}
@@ -64,8 +64,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def stand(embedded: EmbeddedDatabase, clock: ManualClock) -> AsyncIterator[Stand]:
-    stand = Stand(embedded.uri, f"t{secrets.token_hex(6)}", clock)
+async def stand(engine: DatabaseProcess, clock: ManualClock) -> AsyncIterator[Stand]:
+    stand = Stand(engine.uri, f"t{secrets.token_hex(6)}", clock)
     yield stand
     await stand.close()
 

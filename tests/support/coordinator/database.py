@@ -81,6 +81,21 @@ class DatabaseProcess:
         shutil.rmtree(self._place, ignore_errors=True)
 
 
+class GivenDatabase(DatabaseProcess):
+    """A MongoDB that somebody else runs; tests may use it and must not hurt it."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(port=1)
+        self._uri = uri
+
+    @property
+    def uri(self) -> str:
+        return self._uri
+
+    def start(self) -> None:
+        """It runs already."""
+
+
 class EmbeddedDatabase(DatabaseProcess):
     """What the demo and one-machine installations run."""
 
@@ -96,3 +111,20 @@ class FerretDatabase(DatabaseProcess):
         (self._place / "data").mkdir(exist_ok=True)
         words = ["ferretdb", "--handler=sqlite", "--sqlite-url=file:data/", "--telemetry=disable", "--debug-addr=-"]
         return [*words, f"--listen-addr=127.0.0.1:{self.port}", "--state-dir=.", "--log-level=error"]
+
+
+def engines() -> list[str]:
+    """Those that are there: embedded always, FerretDB when on PATH, MongoDB when ``MONGODB_URI`` names one."""
+    found = ["embedded"]
+    if shutil.which("ferretdb"):
+        found.append("ferretdb")
+    if os.environ.get("MONGODB_URI"):
+        found.append("mongodb")
+    return found
+
+
+def database(engine: str) -> DatabaseProcess:
+    """One of :func:`engines`, not yet started."""
+    if engine == "mongodb":
+        return GivenDatabase(os.environ["MONGODB_URI"])
+    return FerretDatabase() if engine == "ferretdb" else EmbeddedDatabase()
