@@ -9,7 +9,7 @@ import msgspec
 from runtime.chassis.client import HttpClient, Reply, SignedClient
 from runtime.chassis.clock import Clock
 from runtime.chassis.signing import host_key
-from runtime.protocol.control import SessionReport, StartSession
+from runtime.protocol.control import SessionReport, SessionStatistics, StartSession
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason
 
@@ -47,6 +47,10 @@ class HostClient:
                 return None
             raise
         return reply.as_(SessionReport) if reply.as_(_Known).known else None
+
+    async def statistics(self, host: Host, session_id: str) -> SessionStatistics:
+        reply = await self._call(host, "GET", f"/control/v1/sessions/{session_id}/statistics")
+        return reply.as_(SessionStatistics)
 
     async def logs(self, host: Host, session_id: str, source: str, lines: int) -> Reply:
         query = urlencode({"source": source, "lines": lines})

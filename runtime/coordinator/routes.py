@@ -59,6 +59,7 @@ def build_application(service: Service) -> Application:
         (rf"/admin/hosts/{_NAME}", admin.HostHandler),
         (rf"/admin/hosts/{_NAME}/drain", admin.DrainHandler),
         (rf"/admin/hosts/{_NAME}/resume", admin.ResumeHandler),
+        (rf"/admin/sessions/{_SESSION}/statistics", admin.StatisticsHandler),
         (rf"/admin/sessions/{_SESSION}/logs", admin.LogsHandler),
         (rf"/admin/sessions/{_SESSION}/bundle", admin.BundleHandler),
         (r"/admin/titles", admin.TitlesAdminHandler),

@@ -110,6 +110,41 @@ class SessionReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StreamStatistics:
+    """What arrives from a session's application; of several simulcast layers the best one."""
+
+    codec: str | None = None
+    bitrate_bps: int = 0
+    fps: float = 0.0
+    fraction_lost: float = 0.0  # 0..1
+    target_bitrate_bps: int = 0  # asked of its encoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayerStatistics:
+    """What goes to one page of a session, and what the page says of it."""
+
+    id: str
+    participant: str
+    name: str = ""
+    connected: bool = False
+    bitrate_bps: int = 0
+    fps: float = 0.0
+    fraction_lost: float = 0.0  # 0..1
+    jitter_ms: float = 0.0
+    rtt_ms: float | None = None
+    estimate_bps: int | None = None  # the page's own bandwidth estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionStatistics:
+    """A running session's stream at this moment, as its relay measures it. ``stream`` is None while there is none."""
+
+    stream: StreamStatistics | None = None
+    players: tuple[PlayerStatistics, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class SessionEvent:
     """One change of a session, delivered at least once; ``sequence`` rises by one per session."""
 

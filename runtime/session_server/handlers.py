@@ -97,6 +97,11 @@ class SessionHandler(ControlHandler):
         self.write_json(report, 200 if report.ended_ms is not None else 202)
 
 
+class StatisticsHandler(ControlHandler):
+    async def get(self, session_id: str) -> None:
+        self.write_json(await self.service.registry.statistics(session_id))
+
+
 class LogsHandler(ControlHandler):
     async def get(self, session_id: str) -> None:
         record, directory = self.known(session_id)
@@ -156,6 +161,7 @@ def routes(service: Service, metrics: CollectorRegistry) -> Any:
         [
             (r"/control/v1/sessions", SessionsHandler, signed),
             (session, SessionHandler, signed),
+            (session + "/statistics", StatisticsHandler, signed),
             (session + "/logs", LogsHandler, signed),
             (session + "/bundle", BundleHandler, signed),
             (r"/control/v1/host", HostHandler, signed),

@@ -11,7 +11,7 @@ from pathlib import Path
 from runtime.chassis.clock import Clock
 from runtime.chassis.entropy import new_secret
 from runtime.chassis.lifecycle import Background
-from runtime.protocol.control import SessionReport, StartSession
+from runtime.protocol.control import SessionReport, SessionStatistics, StartSession
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.ids import is_session_id
 from runtime.protocol.states import EndReason
@@ -179,6 +179,13 @@ class SessionRegistry:
             return supervisor.report()
         record = self._ended.get(session_id)
         return None if record is None else record.report()
+
+    async def statistics(self, session_id: str) -> SessionStatistics:
+        """How a running session's stream does. Raise ``ServiceError``."""
+        supervisor = self._live.get(session_id)
+        if supervisor is None:
+            raise ServiceError("session_ended" if session_id in self._ended else "session_not_found")
+        return await supervisor.statistics()
 
     def live_reports(self) -> tuple[SessionReport, ...]:
         return tuple(supervisor.report() for supervisor in self._live.values())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from runtime.chassis import codec
 from runtime.chassis.client import HttpClient, PeerUnreachableError
-from runtime.protocol.control import RelayStatus
+from runtime.protocol.control import RelayStatus, SessionStatistics
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason
 
 _WAIT_SECONDS = 25
 _STOP_SECONDS = 2.0
+_STATISTICS_SECONDS = 2.0
 
 
 class RelaySilentError(Exception):
@@ -22,7 +23,7 @@ class RelayLink:
     def __init__(self, private_port: int, private_secret: str) -> None:
         self._base_url = f"http://127.0.0.1:{private_port}"
         self._headers = {"Authorization": f"Bearer {private_secret}"}
-        self._http = HttpClient(max_clients=2)  # the long poll, and a stop beside it
+        self._http = HttpClient(max_clients=4)  # the long poll, and statistics and a stop beside it
 
     async def status(self, seen: int | None) -> RelayStatus:
         """At once without ``seen``; else when the relay's version differs, or after 25 s.
@@ -36,6 +37,19 @@ class RelayLink:
                 "GET", f"{self._base_url}/private/status{query}", deadline_seconds=deadline, headers=self._headers
             )
             return reply.as_(RelayStatus)
+        except (PeerUnreachableError, ServiceError) as error:
+            raise RelaySilentError(str(error)) from None
+
+    async def statistics(self) -> SessionStatistics:
+        """Raise :class:`RelaySilentError`."""
+        try:
+            reply = await self._http.fetch(
+                "GET",
+                f"{self._base_url}/private/statistics",
+                deadline_seconds=_STATISTICS_SECONDS,
+                headers=self._headers,
+            )
+            return reply.as_(SessionStatistics)
         except (PeerUnreachableError, ServiceError) as error:
             raise RelaySilentError(str(error)) from None
 

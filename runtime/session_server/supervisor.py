@@ -16,7 +16,8 @@ from runtime.chassis.clock import Clock
 from runtime.chassis.entropy import new_event_id
 from runtime.chassis.lifecycle import Background
 from runtime.chassis.log import log_context
-from runtime.protocol.control import RelayReady, RelayStatus, SessionEvent, SessionReport
+from runtime.protocol.control import RelayReady, RelayStatus, SessionEvent, SessionReport, SessionStatistics
+from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason, SessionState
 
 from .children import LaunchError, SessionChildren
@@ -272,6 +273,15 @@ class SessionSupervisor:
     def _post(self, event: Event) -> None:
         # Never full: everything but the relay's status happens a handful of times, and that waits for room.
         self._queue.put_nowait(event)
+
+    async def statistics(self) -> SessionStatistics:
+        """Raise ``ServiceError`` while there is no relay that could tell."""
+        if self._link is None:
+            raise ServiceError("session_not_ready")
+        try:
+            return await self._link.statistics()
+        except RelaySilentError:
+            raise ServiceError("session_not_ready", "The session's relay does not answer just now.") from None
 
     def _open_link(self, private_port: int) -> None:
         self._close_link()

@@ -38,7 +38,12 @@ def _public_port(live: Live) -> int:
 
 # --- the relay ---
 
-_PRIVATE = (("GET", "/private/status?wait_seconds=0"), ("POST", "/private/stop"), ("GET", "/metrics"))
+_PRIVATE = (
+    ("GET", "/private/status?wait_seconds=0"),
+    ("GET", "/private/statistics"),
+    ("POST", "/private/stop"),
+    ("GET", "/metrics"),
+)
 
 
 @pytest.mark.parametrize(("method", "path"), _PRIVATE)

@@ -14,6 +14,7 @@ from runtime.protocol.states import EndReason
 
 from .session import Session
 from .socket import JsonSocket
+from .statistics import session_statistics
 
 logger = logging.getLogger(__name__)
 _LONGEST_WAIT_SECONDS = 60.0
@@ -94,6 +95,19 @@ class StatusHandler(PrivateHandler):
             self.session.update_status()
             status = await self.session.board.after(None, 0.0)
         self.write_json(status)
+
+
+class StatisticsHandler(PrivateHandler):
+    """``GET /private/statistics``: the stream and everybody who watches it, now."""
+
+    def get(self) -> None:
+        stage, seats = self.session.stage, self.session.room.seats
+
+        def name_of(participant_id: str) -> str:
+            seat = seats.get(participant_id)
+            return "" if seat is None else seat.name
+
+        self.write_json(session_statistics(stage.media.stats(), stage.player_owners(), name_of))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,17 @@
-"""The media plane's figures for pages and for Prometheus."""
+"""The media plane's figures for pages, for administrators and for Prometheus."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from runtime.protocol.control import PlayerStatistics, SessionStatistics, StreamStatistics
 from runtime.protocol.room import Stats
-from runtime.relay.rtc.interface import MediaStats, PlayerStats
+from runtime.relay.rtc.interface import MediaStats, PlayerStats, StreamerStats
 
 _PLAYER_GAUGES = {
     "bitrate_bps": "bits per second sent to a player",
@@ -46,36 +48,59 @@ _STREAM_COUNTERS = {
 }
 
 
+def session_statistics(
+    stats: MediaStats, owner_of: Mapping[str, str], name_of: Callable[[str], str]
+) -> SessionStatistics:
+    """The streamer, and every player with the participant it belongs to."""
+    return SessionStatistics(
+        stream=None if stats.streamer is None else _stream(stats.streamer),
+        players=tuple(
+            _player(player, owner_of[player.player_id], name_of(owner_of[player.player_id]))
+            for player in stats.players
+            if player.player_id in owner_of
+        ),
+    )
+
+
 def room_stats(stats: MediaStats, owner_of: Mapping[str, str], only: str | None) -> Stats:
     """What one page is told: the streamer, and the players of participant ``only`` (None: all)."""
-    streamer = None
-    if stats.streamer is not None:
-        # Of several simulcast layers the best one.
-        videos = [s for s in stats.streamer.streams if s.kind == "video"]
-        video = max(videos, key=lambda stream: stream.bitrate_bps, default=None)
-        streamer = {
-            "codec": video.codec if video else None,
-            "bitrate_bps": video.bitrate_bps if video else 0,
-            "fps": round(video.fps, 1) if video else 0,
-            "fraction_lost": round(video.fraction_lost, 4) if video else 0,
-            "target_bitrate_bps": stats.streamer.target_bitrate_bps,
-        }
-    wanted = (p for p in stats.players if p.player_id in owner_of and only in (None, owner_of[p.player_id]))
-    return Stats(streamer=streamer, players=tuple(_player(p, owner_of[p.player_id]) for p in wanted))
+    everything = session_statistics(stats, owner_of, lambda _: "")
+    wanted = (asdict(player) for player in everything.players if only in (None, player.participant))
+    return Stats(
+        streamer=None if everything.stream is None else asdict(everything.stream),
+        # Names are the room's own matter; pages know them by participant.
+        players=tuple({key: value for key, value in player.items() if key != "name"} for player in wanted),
+    )
 
 
-def _player(player: PlayerStats, participant_id: str) -> dict[str, Any]:
-    return {
-        "id": player.player_id,
-        "participant": participant_id,
-        "connected": player.connected,
-        "bitrate_bps": player.bitrate_bps,
-        "fps": round(player.fps, 1),
-        "fraction_lost": round(player.fraction_lost, 4),
-        "jitter_ms": round(player.jitter_ms, 1),
-        "rtt_ms": round(player.rtt_ms, 1) if player.rtt_ms is not None else None,
-        "estimate_bps": player.estimate_bps,
-    }
+def _stream(streamer: StreamerStats) -> StreamStatistics:
+    # Of several simulcast layers the best one.
+    videos = [stream for stream in streamer.streams if stream.kind == "video"]
+    video = max(videos, key=lambda stream: stream.bitrate_bps, default=None)
+    if video is None:
+        return StreamStatistics(target_bitrate_bps=streamer.target_bitrate_bps)
+    return StreamStatistics(
+        codec=video.codec,
+        bitrate_bps=video.bitrate_bps,
+        fps=round(video.fps, 1),
+        fraction_lost=round(video.fraction_lost, 4),
+        target_bitrate_bps=streamer.target_bitrate_bps,
+    )
+
+
+def _player(player: PlayerStats, participant_id: str, name: str) -> PlayerStatistics:
+    return PlayerStatistics(
+        id=player.player_id,
+        participant=participant_id,
+        name=name,
+        connected=player.connected,
+        bitrate_bps=player.bitrate_bps,
+        fps=round(player.fps, 1),
+        fraction_lost=round(player.fraction_lost, 4),
+        jitter_ms=round(player.jitter_ms, 1),
+        rtt_ms=round(player.rtt_ms, 1) if player.rtt_ms is not None else None,
+        estimate_bps=player.estimate_bps,
+    )
 
 
 class Figures(Protocol):

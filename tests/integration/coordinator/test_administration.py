@@ -46,10 +46,14 @@ async def test_an_admin_sees_ends_and_examines_any_session(stand: Stand) -> None
     assert "host" not in (await viewer.get("/api/v1/sessions"))["items"][0]
     logs = await admin.call("GET", f"/api/v1/admin/sessions/{session['id']}/logs?source=relay")
     assert logs.body.decode() == f"relay of {session['id']}\n"
+    statistics = f"/api/v1/admin/sessions/{session['id']}/statistics"
+    told = await admin.get(statistics)
+    assert (told["stream"]["codec"], told["players"][0]["participant"]) == ("H264", "p")
     bundle = await admin.call("GET", f"/api/v1/admin/sessions/{session['id']}/bundle")
     assert zipfile.ZipFile(io.BytesIO(bundle.body)).namelist() == []
     await admin.call("DELETE", f"/api/v1/sessions/{session['id']}")
     assert (await viewer.session_in(session["id"], "ended"))["reason"] == "admin_ended"
+    assert (await admin.call("GET", statistics)).code == "session_ended"
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,7 @@ async def test_an_admin_sees_ends_and_examines_any_session(stand: Stand) -> None
         ("POST", "/api/v1/admin/keys"),
         ("GET", "/api/v1/admin/audit"),
         ("GET", f"/api/v1/admin/sessions/{'a' * 26}/logs"),
+        ("GET", f"/api/v1/admin/sessions/{'a' * 26}/statistics"),
     ],
 )
 async def test_others_are_refused(stand: Stand, method: str, path: str) -> None:

@@ -105,6 +105,7 @@ async def test_a_terminated_relay_is_a_reconnect_not_an_end(tmp_path: Path) -> N
     ("method", "path", "body"),
     [
         ("GET", "/private/status", None),
+        ("GET", "/private/statistics", None),
         ("POST", "/private/stop", {"reason": "owner_ended"}),
         ("GET", "/metrics", None),
     ],
@@ -138,6 +139,12 @@ async def test_figures_of_streamer_and_players_are_on_metrics_and_in_the_room(tm
         await until(lambda: seen_by(ben), "the others see their own")
         assert seen_by(ben) == {person("ben")}
         assert anna.all("stats")[-1]["streamer"]["codec"] in ("H264", "VP8")
+        told = json.loads((await relay.get("/private/statistics")).body)
+        assert told["stream"]["codec"] in ("H264", "VP8")
+        assert {(p["participant"], p["name"]) for p in told["players"]} == {
+            (seat["id"], seat["name"])
+            for seat in anna.all("welcome")[-1]["participants"] + ben.all("welcome")[-1]["participants"]
+        }
         text = (await relay.get("/metrics")).body.decode()
         assert 'pixelstream_relay_player_packets_total{participant="' in text
         assert f'pixelstream_relay_players{{session="{relay.session_id}"}} 2.0' in text

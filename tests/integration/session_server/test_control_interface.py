@@ -75,7 +75,7 @@ async def test_bad_requests_name_the_fault(host: HostUnderTest) -> None:
     with pytest.raises(ServiceError, match="reason must be one of"):
         await host.call("DELETE", f"{UNKNOWN}?reason=boredom")
     assert (await host.call("DELETE", f"{UNKNOWN}?reason=idle")).status == 200
-    for target in (f"{UNKNOWN}/logs", f"{UNKNOWN}/bundle"):
+    for target in (f"{UNKNOWN}/logs", f"{UNKNOWN}/bundle", f"{UNKNOWN}/statistics"):
         with pytest.raises(ServiceError) as missing:
             await host.call("GET", target)
         assert missing.value.code == "session_not_found"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import psutil
 import pytest
 
+from runtime.protocol.control import SessionStatistics
+from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason
 from runtime.session_server.files import SAMPLE_TITLE
 from tests.support.session_server.coordinator import FakeCoordinator
@@ -22,10 +24,19 @@ async def test_sample_title_streams_and_ends(real_host: HostUnderTest, coordinat
     session = await real_host.begin("--size", "640x360", "--fps", "15", executable=SAMPLE_TITLE)
     ready = await real_host.until_told(session, "ready", 40)
     assert len(ready.steps) == 4
+
+    async def flows() -> bool:
+        told = (await real_host.call("GET", f"/control/v1/sessions/{session}/statistics")).as_(SessionStatistics)
+        return told.stream is not None and told.stream.fps > 0 and told.players == ()
+
+    await eventually(flows, "the stream in the statistics", 30)
     await real_host.call("DELETE", f"/control/v1/sessions/{session}?reason=owner_ended")
     ended = await real_host.until_told(session, "ended")
     assert (ended.reason, ended.exit_code) == (EndReason.OWNER_ENDED, 0)
     assert real_host.marked(session) == []
+    with pytest.raises(ServiceError) as over:
+        await real_host.call("GET", f"/control/v1/sessions/{session}/statistics")
+    assert over.value.code == "session_ended"
 
 
 async def test_sample_title_finds_a_relay_that_was_started_again(real_host: HostUnderTest) -> None:

@@ -16,7 +16,16 @@ from runtime.chassis.clock import Clock, SystemClock
 from runtime.chassis.entropy import new_event_id
 from runtime.chassis.signing import RequestVerifier, host_key
 from runtime.chassis.web import JsonHandler, target_of
-from runtime.protocol.control import HeartbeatReply, HostHeartbeat, SessionEvent, SessionReport, StartSession
+from runtime.protocol.control import (
+    HeartbeatReply,
+    HostHeartbeat,
+    PlayerStatistics,
+    SessionEvent,
+    SessionReport,
+    SessionStatistics,
+    StartSession,
+    StreamStatistics,
+)
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason, SessionState, StartStep
 
@@ -61,7 +70,7 @@ class FakeHost:
         app = Application(
             [
                 (r"/control/v1/sessions/([a-z2-7]+)", _SessionHandler, {"host": self}),
-                (r"/control/v1/sessions/([a-z2-7]+)/(logs|bundle)", _FilesHandler, {"host": self}),
+                (r"/control/v1/sessions/([a-z2-7]+)/(logs|bundle|statistics)", _FilesHandler, {"host": self}),
             ],
             log_function=lambda _: None,
         )
@@ -251,6 +260,13 @@ class _FilesHandler(_Signed):
         if what == "logs":
             handler.set_header("Content-Type", "text/plain; charset=utf-8")
             handler.finish(f"{self.get_query_argument('source')} of {session_id}\n")
+        elif what == "statistics":
+            self.write_json(
+                SessionStatistics(
+                    stream=StreamStatistics(codec="H264", fps=30.0),
+                    players=(PlayerStatistics(id="1", participant="p"),),
+                )
+            )
         else:
             handler.set_header("Content-Type", "application/zip")
             handler.finish(b"PK\x05\x06" + bytes(18))
