@@ -26,6 +26,7 @@ from runtime.relay.config import RelayConfig, load_relay_config
 from runtime.relay.core.bandwidth import BandwidthPolicy
 from runtime.relay.rtc.hub import MediaHub, MediaSettings
 from runtime.relay.rtc.interface import MediaEvents, MediaStats
+from runtime.relay.rtc.timing import MediaLoop, short_waits
 from runtime.relay.rtc.voice import VoiceHub
 
 from .signalling.private import RelayMetricsHandler, StatisticsHandler, StatusHandler, StopHandler, StreamerSocket
@@ -233,8 +234,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"relay: {error}", file=sys.stderr)
         return EXIT_BAD_CONFIG
     log.configure(config.log.level, config.log.style)
-    # The proactor loop of Windows has no add_reader, which the media sockets need.
-    with log.log_context(session=config.session_id), asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+    with (
+        log.log_context(session=config.session_id),
+        short_waits(),
+        asyncio.Runner(loop_factory=MediaLoop) as runner,
+    ):
         return runner.run(_run(config))
 
 

@@ -127,7 +127,7 @@ class _Dtls(RTCDtlsTransport):
         if self.encrypted or data[0] != _HANDSHAKE:
             return
         body = data[13:]
-        now = time.monotonic()
+        now = time.perf_counter()
         if body not in self._heard:
             if len(self._heard) < MAX_HEARD:
                 self._heard.add(body)
@@ -145,7 +145,7 @@ class _Dtls(RTCDtlsTransport):
                 break
         datagrams = split_records(bytes(pending), DTLS_MTU)
         if datagrams and not self.encrypted:
-            self._flight, self._flight_at = datagrams, time.monotonic()
+            self._flight, self._flight_at = datagrams, time.perf_counter()
         for datagram in datagrams:
             self._path.send(datagram)
 

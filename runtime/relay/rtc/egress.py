@@ -187,7 +187,7 @@ class Egress:
         self._changed_at = 0.0
         self._backoff = RepairBackoff()
         self._by_ssrc = {output.ssrc: output for output in outputs}
-        self._measured: tuple[float, int, int] = (time.monotonic(), 0, 0)
+        self._measured: tuple[float, int, int] = (time.perf_counter(), 0, 0)
 
     def start(self, ingest: Ingest | None) -> None:
         """The player is connected."""
@@ -202,7 +202,7 @@ class Egress:
         """Send this streamer's media from now on."""
         self._ingest = ingest
         for output in self.outputs:
-            source = self._layer(ingest, time.monotonic()) if output.kind == "video" else ingest.source(output.kind)
+            source = self._layer(ingest, time.perf_counter()) if output.kind == "video" else ingest.source(output.kind)
             if source is None:
                 output.detach()
                 continue

@@ -231,7 +231,7 @@ class MediaHub:
 
     def stats(self) -> MediaStats:
         """A snapshot; cheap enough to take every second."""
-        now = time.monotonic()
+        now = time.perf_counter()
         players = tuple(snapshot.player(leg, now) for leg in self._players.values())
         streamer = snapshot.streamer(self._streamer) if self._streamer is not None else None
         modes = {bound.mode for bound in self._port.sockets}
@@ -349,14 +349,14 @@ class MediaHub:
         self._timers[0] = asyncio.get_running_loop().call_later(FAST_TICK_SECONDS, self._fast_tick)
         ingest = self._streamer.ingest if self._streamer is not None else None
         if ingest is not None and ingest.peer.connected:
-            ingest.fast_tick(time.monotonic())
+            ingest.fast_tick(time.perf_counter())
             target = self._target()
             if target < DECREASE * ingest.target_bps:
                 ingest.ask_bitrate(target)
 
     def _slow_tick(self) -> None:
         self._timers[1] = asyncio.get_running_loop().call_later(SLOW_TICK_SECONDS, self._slow_tick)
-        now = time.monotonic()
+        now = time.perf_counter()
         for player in list(self._players.values()):
             if player.egress is not None:
                 player.egress.measure(now)
@@ -372,7 +372,7 @@ class MediaHub:
             ingest.ask_bitrate(self._target())
 
     def _target(self) -> int:
-        now = time.monotonic()
+        now = time.perf_counter()
         streamer = self._streamer
         if streamer is not None and streamer.ingest is not None and streamer.ingest.layered:
             return self._limits.maximum_bps  # each player gets the layer that fits it

@@ -50,7 +50,7 @@ class IcePeer:
         self.media_path: Path | None = None
         self.checks = 0
         self.moves = 0
-        self.last_check = time.monotonic()
+        self.last_check = time.perf_counter()
         self.checked = asyncio.Event()
         self.nominated = asyncio.Event()
         self.on_dtls: Callable[[bytes], None] | None = None
@@ -122,7 +122,7 @@ class IcePeer:
         if request.transaction in self._transactions or request.controlled:
             return
         self._transactions.append(request.transaction)
-        self.last_check = time.monotonic()
+        self.last_check = time.perf_counter()
         self.checks += 1
         self._remember(path)
         if self.media_path is not None:

@@ -58,7 +58,7 @@ class Source:
         self.frames = 0
         self.bitrate_bps = 0
         self.fps = 0.0
-        self._measured: tuple[float, int, int] = (time.monotonic(), 0, 0)
+        self._measured: tuple[float, int, int] = (time.perf_counter(), 0, 0)
         self.last: tuple[int, int, float] | None = None  # sequence number, timestamp and time of the last packet
         self.last_report: tuple[rtcp.SenderReport, float] | None = None
         self._headers: list[Header] = []
@@ -189,7 +189,7 @@ class Source:
         """Merged with other requests and throttled by ``KeyframePolicy``; held back ones are sent by a timer."""
         if not self.ssrc:
             return  # nothing was sent yet; a stream begins with a keyframe
-        now = time.monotonic()
+        now = time.perf_counter()
         if self.keyframes.want(cause, now):
             self._send_keyframe_request()
         self._schedule_keyframe(now)
@@ -227,7 +227,7 @@ class Source:
 
     def _keyframe_due(self) -> None:
         self._keyframe_timer = None
-        now = time.monotonic()
+        now = time.perf_counter()
         if self.ingest.peer.closed:
             return
         if self.keyframes.due(now):
@@ -321,7 +321,7 @@ class Ingest:
         if srtp.unprotect(self._handle, self._pointer, self._length):
             self.counters["rtp_unprotect_failed"] += 1
             return
-        now = time.monotonic()
+        now = time.perf_counter()
         begins = header[4] != source.ssrc
         if begins:
             self._adopt(source, header[4])
@@ -338,7 +338,7 @@ class Ingest:
         source = self._by_pt_and_rid.get((pt, rid))
         if source is None:
             return None
-        silent = time.monotonic() - source.last[2] if source.last is not None else 0.0
+        silent = time.perf_counter() - source.last[2] if source.last is not None else 0.0
         announced = () if source.rid else source.track.ssrcs
         if not accepts_source(source.ssrc, header[4], announced, silent):
             return None
@@ -353,7 +353,7 @@ class Ingest:
             self._on_video = None
 
     def _batch_end(self) -> None:
-        now = time.monotonic()
+        now = time.perf_counter()
         for source in self.sources:
             source.flush(now)
 

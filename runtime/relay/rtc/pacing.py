@@ -31,7 +31,7 @@ class Pacer:
         path = self._ice.media_path
         if path is None:
             return 0
-        if not self._waiting and self.bucket.take(len(data), time.monotonic()):
+        if not self._waiting and self.bucket.take(len(data), time.perf_counter()):
             if count == 1:
                 return int(path[0].send(data, path[1]))
             return path[0].send_batch(data, stride, count, path[1])
@@ -57,7 +57,7 @@ class Pacer:
         if path is None or self._ice.closed:
             self.stop()
             return
-        budget = self.bucket.affordable(time.monotonic())
+        budget = self.bucket.affordable(time.perf_counter())
         while self._waiting:
             data, stride = self._waiting[0]
             count = -(-len(data) // stride)

@@ -38,7 +38,7 @@ class Peer:
         self.closed = False
         self.on_connected: Callable[[], None] = lambda: None
         self.on_closed: Callable[[str], None] = lambda why: None
-        self.created = time.monotonic()
+        self.created = time.perf_counter()
         self._rtcp_in_window = 0
         self._window_at = self.created
         self.on_rtp: Callable[[int], None] | None = None
@@ -65,7 +65,7 @@ class Peer:
 
     def start(self, remote: Description, client: bool) -> None:
         """Begin once both descriptions are known. ``client``: we are the DTLS client (a=setup:active)."""
-        self.ice.last_check = time.monotonic()
+        self.ice.last_check = time.perf_counter()
         self.ice.remote_ufrag, self.ice.remote_pwd = remote.ufrag, remote.pwd
         self._task = asyncio.get_running_loop().create_task(self._run(remote, client))
 
@@ -112,7 +112,7 @@ class Peer:
         counters = self.port.counters
         self._rtcp_in_window += 1
         if self._rtcp_in_window > MAX_RTCP_PER_SECOND:
-            now = time.monotonic()
+            now = time.perf_counter()
             if now - self._window_at < 1.0:
                 counters["rtcp_limited"] += 1
                 return
@@ -127,7 +127,7 @@ class Peer:
         except rtcp.RtcpError:
             counters["rtcp_malformed"] += 1
             return
-        now = time.monotonic()
+        now = time.perf_counter()
         for packet in packets:
             for handle in self.on_rtcp:
                 handle(packet, now)
@@ -162,5 +162,5 @@ class Peer:
         if self.closed:
             return
         self.connected = True
-        logger.info("%s connected after %.0f ms", self.name, (time.monotonic() - self.created) * 1000)
+        logger.info("%s connected after %.0f ms", self.name, (time.perf_counter() - self.created) * 1000)
         self.on_connected()

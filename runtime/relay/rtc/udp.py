@@ -225,7 +225,7 @@ class UdpPort:
     def _every_second(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(1.0, self._every_second)
         self._strangers.next_window()
-        now = time.monotonic()
+        now = time.perf_counter()
         for peer in list(self._by_ufrag.values()):
             peer.next_window()
             if peer.path is None and now - peer.last_check > UNCLAIMED_SECONDS:

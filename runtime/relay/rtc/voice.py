@@ -98,7 +98,7 @@ class VoiceHub:
         self._length = srtp.int_array(1)
         self._closing: set[asyncio.Task[None]] = set()
         self._told: tuple[str, ...] = ()
-        self._told_at = self._reported_at = time.monotonic()
+        self._told_at = self._reported_at = time.perf_counter()
         self._timer: asyncio.TimerHandle | None = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
 
     def offer(self, participant_id: str) -> str:
@@ -198,7 +198,7 @@ class VoiceHub:
         if srtp.unprotect(keys.receive_handle, self._pointer, self._length):
             counters["voice_unprotect_failed"] += 1
             return
-        now = time.monotonic()
+        now = time.perf_counter()
         packet = bytes(self._port.view[: self._length[0]])
         if ssrc != leg.source:
             leg.source, leg.reception = ssrc, Reception(CLOCK_RATE)
@@ -223,7 +223,7 @@ class VoiceHub:
 
     def _tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_TICK_SECONDS, self._tick)
-        now = time.monotonic()
+        now = time.perf_counter()
         for leg in self._legs.values():
             leg.packets_this_tick = 0
         speaking = self._floor.speaking(now)
