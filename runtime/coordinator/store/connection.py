@@ -21,6 +21,7 @@ from pymongo.errors import (
 )
 
 from runtime.chassis.clock import Clock
+from runtime.chassis.entropy import new_participant_id
 
 from .errors import DuplicateError, StoreError, StoreUnavailableError
 
@@ -36,11 +37,16 @@ _LAST_PAUSE_SECONDS = 0.8
 
 
 class Connection:
-    """The database of one coordinator. ``writer`` names this process in every record it changes."""
+    """The database of one coordinator. ``holder`` is the instance's name in leases, the same after a restart.
+
+    ``writer`` names this process in every record it changes. It must be no other process's, not even that of the same
+    instance before a restart: by writer and number a repeated write is told from an earlier one.
+    """
 
     def __init__(self, uri: str, database: str, *, writer: str, clock: Clock, deadline_seconds: float) -> None:
         self._uri, self._name = uri, database
-        self.writer = writer
+        self.holder = writer
+        self.writer = f"{writer}:{new_participant_id()}"
         self.clock = clock
         self._deadline_seconds = deadline_seconds
         self._client: AsyncMongoClient[Document] | None = None

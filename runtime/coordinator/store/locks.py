@@ -32,7 +32,7 @@ class Locks:
     async def acquire(self, name: str, seconds: float) -> Lease | None:
         """Take or renew; None while another process holds it."""
         now = self._connection.clock.now_ms()
-        wanted = Lease(name=name, holder=self._connection.writer, expires_ms=now + int(seconds * 1000), since_ms=now)
+        wanted = Lease(name=name, holder=self._connection.holder, expires_ms=now + int(seconds * 1000), since_ms=now)
 
         def decide(current: Lease) -> Lease | None:
             if current.expires_ms <= now:
@@ -56,7 +56,7 @@ class Locks:
 
     async def release(self, name: str) -> None:
         """Let another process take it at once. The chain of holders is not broken by this."""
-        me = self._connection.writer
+        me = self._connection.holder
         known = self._held.pop(name, None)
         await self._leases.change(
             name, lambda current: replace(current, holder="") if current.holder == me else None, known=known

@@ -79,7 +79,7 @@ class ClaimedSwap:
             await self._connection.run(attempt)
         except DuplicateError:
             found = await self._connection.run(lambda: claims.find_one({"_id": op}))
-            return found is not None
+            return found is not None and found["target"] == target
         return True
 
     async def _release_if_stale(self, collection: str, key: str, version: int) -> None:

@@ -12,7 +12,7 @@ from runtime.coordinator.store.connection import Connection
 from runtime.coordinator.store.errors import SchemaError
 from runtime.coordinator.store.schema import INDEXES, ensure_indexes, migrate
 from runtime.coordinator.store.store import Store
-from runtime.coordinator.store.swap import ClaimedSwap
+from runtime.coordinator.store.swap import ClaimedSwap, NativeSwap
 
 from .test_records import SESSION
 
@@ -140,3 +140,27 @@ async def test_claimed_changes_by_many_writers_are_all_applied_once(stores: tupl
     found = await stores[0].sessions.get(SESSION.id)
     assert found is not None
     assert (found.participants, found.version) == (8, 9)
+
+
+@pytest.mark.parametrize("swap", [NativeSwap, ClaimedSwap])
+async def test_an_instance_that_was_restarted_does_not_take_its_predecessors_writes_for_its_own(
+    stores: tuple[Store, Store], engine_uri: str, clock: ManualClock, swap: type[NativeSwap | ClaimedSwap]
+) -> None:
+    """The same name, counting from the beginning again: the n-th write of one is not the n-th of the other."""
+    before = stores[0]
+    after = Store(engine_uri, before.connection.database.name, writer="one", clock=clock)
+    await after.open()
+    try:
+        for store in (before, after):
+            store.connection.swap = swap(store.connection)
+        session = await before.sessions.insert(SESSION)
+        written = await before.sessions.save(session, replace(session, participants=1))
+        await after.sessions.insert(replace(SESSION, id="b" * 26))
+        # The successor's second write, on a version that its predecessor's second write has replaced.
+        assert await after.sessions.save(session, replace(session, participants=2)) is None
+        assert await after.sessions.get(SESSION.id) == written
+        # Leases go by the instance's name, so that the timers run again at once after a crash.
+        assert await before.locks.acquire("timers", 10) is not None
+        assert await after.locks.acquire("timers", 10) is not None
+    finally:
+        await after.close()
