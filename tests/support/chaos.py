@@ -23,6 +23,7 @@ from runtime.demo.stack import DemoOptions, DemoStack
 from runtime.protocol.errors import ServiceError
 from runtime.session_server.process.base import MARK_VARIABLE
 
+from .coordinator.database import ferretdb_command
 from .session_server.host import eventually
 from .tcp_proxy import TcpProxy
 
@@ -34,14 +35,28 @@ PATIENCE_SECONDS = LEASE_SECONDS + 30.0
 FINAL = ("ended", "failed")
 
 
+class ArenaStack(DemoStack):
+    """A demo whose database is the engine that a test wants."""
+
+    def __init__(self, options: DemoOptions, engine: str) -> None:
+        super().__init__(options)
+        self._engine = engine
+
+    def _database_command(self) -> tuple[str, ...]:
+        if self._engine == "embedded":
+            return super()._database_command()
+        words = ferretdb_command(self.directory / "database", self._ports["database"])
+        return ("-c", f"import os; os.execvp({words[0]!r}, {words!r})")
+
+
 class Arena:
     """One stack with room for one session.
 
     Titles: ``plain`` streams at once, ``gated`` connects when :attr:`gate` exists, ``stubborn`` ignores signals.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, engine: str = "embedded") -> None:
+        self.directory, self._engine = directory, engine
         self.gate = directory / "gate"
         self.to_host, self.to_coordinator, self.to_database = TcpProxy(), TcpProxy(), TcpProxy()
         self.stack: DemoStack
@@ -60,7 +75,7 @@ class Arena:
         for proxy, name in zip(self.proxies, ("control", "coordinator", "database"), strict=True):
             proxy.target_port = ports[name]
             await proxy.start()
-        self.stack = DemoStack(
+        self.stack = ArenaStack(
             DemoOptions(
                 directory=self.directory / "stack",
                 port=ports.pop("coordinator"),
@@ -69,7 +84,8 @@ class Arena:
                 registry=self._register,
                 coordinator=self._coordinator_settings(),
                 session_server=self._session_server_settings(),
-            )
+            ),
+            self._engine,
         )
         await self.stack.__aenter__()
 
@@ -241,8 +257,8 @@ class Arena:
 
 
 @asynccontextmanager
-async def arena(directory: Path) -> AsyncIterator[Arena]:
-    made = Arena(directory)
+async def arena(directory: Path, engine: str) -> AsyncIterator[Arena]:
+    made = Arena(directory, engine)
     await made.start()
     try:
         yield made

@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from runtime.chassis.client import PeerUnreachableError
 from tests.support.chaos import LEASE_SECONDS, Arena, arena
+from tests.support.coordinator.database import engines
 from tests.support.session_server.host import eventually
 
 LIVES = "lives"
@@ -53,9 +54,10 @@ def rows() -> list[tuple[str, str, str]]:
     return found
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
-    async with arena(Path(tmp_path_factory.mktemp("chaos"))) as made:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[name for name in engines() if name != "mongodb"])
+async def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arena]:
+    """On every engine that can be killed."""
+    async with arena(Path(tmp_path_factory.mktemp("chaos")), request.param) as made:
         yield made
 
 

@@ -108,9 +108,15 @@ class FerretDatabase(DatabaseProcess):
     """FerretDB over SQLite, from PATH."""
 
     def command(self) -> list[str]:
-        (self._place / "data").mkdir(exist_ok=True)
-        words = ["ferretdb", "--handler=sqlite", "--sqlite-url=file:data/", "--telemetry=disable", "--debug-addr=-"]
-        return [*words, f"--listen-addr=127.0.0.1:{self.port}", "--state-dir=.", "--log-level=error"]
+        return ferretdb_command(self._place, self.port)
+
+
+def ferretdb_command(place: Path, port: int) -> list[str]:
+    """FerretDB 1.x with its files in ``place``."""
+    data = place / "data"
+    data.mkdir(exist_ok=True)
+    words = ["ferretdb", "--handler=sqlite", f"--sqlite-url=file:{data}/", "--telemetry=disable", "--debug-addr=-"]
+    return [*words, f"--listen-addr=127.0.0.1:{port}", f"--state-dir={place}", "--log-level=error"]
 
 
 def engines() -> list[str]:
