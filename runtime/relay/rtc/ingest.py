@@ -13,6 +13,7 @@ from runtime.relay.core import rtcp
 from runtime.relay.core.forwarding import PacketCache, Reception, accepts_source
 from runtime.relay.core.keyframes import KeyframePolicy, starts_keyframe
 from runtime.relay.core.negotiation import Track
+from runtime.relay.core.pacing import GATHER_SECONDS, may_gather
 from runtime.relay.core.rtp import (
     ABS_SEND_TIME,
     HEADER,
@@ -63,6 +64,10 @@ class Source:
         self.last_report: tuple[rtcp.SenderReport, float] | None = None
         self._headers: list[Header] = []
         self._packets: list[bytes] = []
+        self._gathers_since = self._arrived_at = 0.0
+        self._frame_ended = False
+        self._gather_timer: asyncio.TimerHandle | None = None
+        self._players = 0
         self._fresh: list[Output] = []
         self._waiting: list[Output] = []
         self._codec = track.codec.upper_name
@@ -77,6 +82,7 @@ class Source:
 
     def add(self, output: Output) -> None:
         self.outputs.setdefault(output.wire, []).append(output)
+        self._players += 1
         self._fresh.append(output)
 
     def add_at_keyframe(self, output: Output) -> None:
@@ -90,6 +96,7 @@ class Source:
         group = self.outputs.get(output.wire, [])
         if output in group:
             group.remove(output)
+            self._players -= 1
             if not group:
                 del self.outputs[output.wire]
         if output in self._fresh:
@@ -136,8 +143,36 @@ class Source:
             offset = extension_offset(packet, self._transport_cc_id, 2)
             if offset:
                 self.ingest.arrivals.add(packet[offset] << 8 | packet[offset + 1], now)
+        if not self._headers:
+            self._gathers_since = now
+        self._arrived_at = now
+        # Sound is a frame a packet; its marker means something else.
+        self._frame_ended = self._frame_ended or header[1] >= 0x80 or self.kind != "video"
         self._headers.append(header)
         self._packets.append(packet)
+
+    def batch_end(self, now: float) -> None:
+        """What one wake-up brought is here: send it on, or let it wait for the rest of its frame."""
+        count = len(self._headers)
+        if not count:
+            return
+        if not may_gather(self._players, count, now - self._gathers_since, frame_ended=self._frame_ended):
+            self.flush(now)
+        elif self._gather_timer is None:
+            self._gather_timer = asyncio.get_running_loop().call_later(GATHER_SECONDS, self._gathered)
+
+    def _gathered(self) -> None:
+        """Nothing came that took the waiting packets along. The timer is not moved with every batch, so it may find
+        younger ones."""
+        self._gather_timer = None
+        if not self._headers:
+            return
+        now = time.perf_counter()
+        left = self._gathers_since + GATHER_SECONDS - now
+        if left > 0.0005:
+            self._gather_timer = asyncio.get_running_loop().call_later(left, self._gathered)
+        else:
+            self.flush(now)
 
     def _change_over(self, now: float) -> None:
         """The next packet begins a keyframe: outputs that waited for one follow this source from here."""
@@ -148,17 +183,17 @@ class Source:
                 output.attach(self)
 
     def flush(self, now: float) -> None:
-        """Send on what one wake-up brought."""
+        """Send on what is here."""
         headers, packets = self._headers, self._packets
         if not headers:
             return
-        self._headers, self._packets = [], []
+        self._headers, self._packets, self._frame_ended = [], [], False
         first, last = headers[0], headers[-1]
         fresh, self._fresh = self._fresh, []
         for output in fresh:
             output.align(first[2], first[3], now)
         self.last = (last[2], last[3], now)
-        self.reception.measure_jitter(last[3], now)
+        self.reception.measure_jitter(last[3], self._arrived_at)
         frames = sum([header[1] >> 7 for header in headers])
         self.packets += len(packets)
         self.frames += frames
@@ -204,6 +239,9 @@ class Source:
         if self._keyframe_timer is not None:
             self._keyframe_timer.cancel()
             self._keyframe_timer = None
+        if self._gather_timer is not None:
+            self._gather_timer.cancel()
+            self._gather_timer = None
 
     def sender_report(self, report: rtcp.SenderReport, now: float) -> None:
         self.reception.sender_report(report.ntp, now)
@@ -355,7 +393,7 @@ class Ingest:
     def _batch_end(self) -> None:
         now = time.perf_counter()
         for source in self.sources:
-            source.flush(now)
+            source.batch_end(now)
 
     def _feedback(self, packet: rtcp.RtcpPacket, now: float) -> None:
         if isinstance(packet, rtcp.SenderReport):

@@ -7,7 +7,8 @@ import struct
 
 import pytest
 
-from runtime.relay.core import rtcp, rtp
+from runtime.relay.core import pacing, rtcp, rtp
+from runtime.relay.rtc import ingest
 from tests.support.media_peer import (
     ABS_SEND_TIME,
     AUDIO_PT,
@@ -308,6 +309,40 @@ async def test_a_burst_is_spread_and_arrives_whole_and_in_order(session: Session
     assert egress is not None
     assert egress.pacer.delayed > 0
     assert egress.pacer.waiting_bytes == 0
+
+
+async def test_single_packets_for_many_leave_together_and_the_end_of_a_frame_at_once(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (pacing, ingest):
+        monkeypatch.setattr(module, "GATHER_SECONDS", 60.0)
+    streamer = await session.streamer()
+    players = [await session.player(f"p{i}") for i in range(pacing.GATHER_PLAYERS)]
+    await send_frames(streamer, 1, payload=VP8_KEYFRAME)
+    await until(lambda: all(len(player.received(ssrc_of(player, "video"))) == 1 for player in players))
+    source = session.hub._streamer.ingest.source("video")  # type: ignore[union-attr]
+    assert source is not None
+    for i in range(3):
+        await streamer.send_rtp(streamer.packet(timestamp=3000, marker=False, payload=VP8_DELTA))
+        await until(lambda arrived=i + 2: source.reception.received == arrived)
+    assert source.packets == 1, "they wait"
+    sound = streamer.packet(ssrc=AUDIO_SSRC, pt=AUDIO_PT, timestamp=1, payload=b"sound", marker=False)
+    await streamer.send_rtp(sound)
+    await until(lambda: all(player.received(ssrc_of(player, "audio")) for player in players))
+    assert source.packets == 1, "sound passes, and takes no picture along"
+    await streamer.send_rtp(streamer.packet(timestamp=3000, marker=True, payload=VP8_DELTA))
+    await until(lambda: all(len(player.received(ssrc_of(player, "video"))) == 5 for player in players))
+    for player in players:
+        assert [sequence_of(p) for p in player.received(ssrc_of(player, "video"))] == [100 + i for i in range(5)]
+
+
+async def test_a_frame_whose_end_is_lost_does_not_wait_for_it(session: Session) -> None:
+    streamer = await session.streamer()
+    players = [await session.player(f"p{i}") for i in range(pacing.GATHER_PLAYERS)]
+    await send_frames(streamer, 1, payload=VP8_KEYFRAME)
+    for _ in range(2):
+        await streamer.send_rtp(streamer.packet(timestamp=3000, marker=False, payload=VP8_DELTA))
+    await until(lambda: all(len(player.received(ssrc_of(player, "video"))) == 3 for player in players))
 
 
 async def test_a_returning_streamer_continues_every_players_stream(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""The bucket: ordinary frames pass, bursts are spread, nothing is ever owed for long."""
+"""The bucket: ordinary frames pass, bursts are spread, nothing is ever owed for long. Gathering: what may wait."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.relay.core.pacing import MIN_BURST_BYTES, RATE_FACTOR, TokenBucket
+from runtime.relay.core.pacing import (
+    GATHER_PACKETS,
+    GATHER_PLAYERS,
+    GATHER_SECONDS,
+    MIN_BURST_BYTES,
+    RATE_FACTOR,
+    TokenBucket,
+    may_gather,
+)
 
 M = 1_000_000
 
@@ -48,3 +56,17 @@ def test_no_more_than_rate_and_burst_leaves_in_any_interval(rate: float, sends: 
             largest = max(largest, size)
     allowed = max(bucket.burst_bytes, MIN_BURST_BYTES) + largest + (now - 1.0) * bucket.bytes_per_second
     assert sent <= allowed * 1.001 + 1
+
+
+@pytest.mark.parametrize(
+    ("players", "packets", "waited", "frame_ended", "expected"),
+    [
+        pytest.param(GATHER_PLAYERS, 1, 0.0, False, True, id="in the middle of a frame, for many"),
+        pytest.param(GATHER_PLAYERS, 1, 0.0, True, False, id="the end of a frame is what a decoder waits for"),
+        pytest.param(GATHER_PLAYERS - 1, 1, 0.0, False, False, id="few players cost little"),
+        pytest.param(GATHER_PLAYERS, GATHER_PACKETS, 0.0, False, False, id="enough are together"),
+        pytest.param(GATHER_PLAYERS, 1, GATHER_SECONDS, False, False, id="long enough"),
+    ],
+)
+def test_what_may_wait_for_more(players: int, packets: int, waited: float, frame_ended: bool, expected: bool) -> None:
+    assert may_gather(players, packets, waited, frame_ended=frame_ended) is expected
