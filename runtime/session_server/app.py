@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import json
 import logging
 import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,8 @@ from tornado.netutil import bind_sockets
 from runtime.chassis import log
 from runtime.chassis.client import HttpClient, SignedClient
 from runtime.chassis.clock import SystemClock
-from runtime.chassis.config import ConfigError, load
+from runtime.chassis.config import ConfigError, Listen, load
+from runtime.chassis.files import replace_patiently
 from runtime.chassis.lifecycle import Part, run_parts, stop_on_signals
 from runtime.chassis.signing import RequestVerifier
 
@@ -40,6 +43,7 @@ EXIT_PORT_TAKEN = 98
 JOURNAL_FILE = "journal.sqlite"
 _MAX_BODY_BYTES = 4 * 1024 * 1024
 _STOP_SECONDS = 60.0
+_ADDRESS_LOOK_SECONDS = 1.0
 
 
 async def _nothing() -> None:
@@ -64,9 +68,8 @@ class Step:
 class ControlServer:
     """The HTTP side, on sockets that were bound before anything else began."""
 
-    def __init__(self, config: SessionServerConfig, server: HTTPServer) -> None:
-        self._config, self._server = config, server
-        self._sockets = bind_sockets(config.listen.port, config.listen.address)
+    def __init__(self, config: SessionServerConfig, server: HTTPServer, sockets: list[socket.socket]) -> None:
+        self._config, self._server, self._sockets = config, server, sockets
 
     async def start(self) -> None:
         self._server.add_sockets(self._sockets)
@@ -76,11 +79,30 @@ class ControlServer:
             target = Path(self._config.ready_file)
             temporary = target.with_name(f"{target.name}.new")
             temporary.write_text(json.dumps({"pid": os.getpid(), "port": port}), "utf-8")
-            temporary.replace(target)
+            replace_patiently(str(temporary), str(target))
 
     async def close(self) -> None:
         self._server.stop()
         await self._server.close_all_connections()
+
+
+async def bound_sockets(listen: Listen, stop: asyncio.Event) -> list[socket.socket]:
+    """Sockets of the control interface. When the machine starts, its network may come up after us, so an address that
+    is not there yet is waited for; empty when ``stop`` is set meanwhile. Raises ``OSError`` for a taken port."""
+    told = False
+    while not stop.is_set():
+        try:
+            return bind_sockets(listen.port, listen.address)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+        if not told:
+            logger.warning("listen.address %s is not (yet) an address of this machine; waiting for it", listen.address)
+            told = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ADDRESS_LOOK_SECONDS):
+                await stop.wait()
+    return []
 
 
 async def _end_sessions(config: SessionServerConfig) -> None:
@@ -103,6 +125,9 @@ async def _end_sessions(config: SessionServerConfig) -> None:
 async def _serve(config: SessionServerConfig) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
+    sockets = await bound_sockets(config.listen, stop)
+    if not sockets:
+        return
     clock = SystemClock()
     signing_clock = CoordinatorClock(clock)
     environment = dict(os.environ)
@@ -147,7 +172,7 @@ async def _serve(config: SessionServerConfig) -> None:
         idle_connection_timeout=60,
         body_timeout=30,
     )
-    control = ControlServer(config, server)
+    control = ControlServer(config, server, sockets)
     try:
         parts: list[Part] = [
             Step(journal.open, journal.close),

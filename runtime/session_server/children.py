@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from .policy.command_line import inherited_environment, redact, title_command
 from .policy.ending import End, Stage, StagePlan
 from .policy.relay_settings import relay_settings
 from .process.base import Child, ChildExit, ChildSpec, ProcessError, ProcessHost, Usage
+from .process.names import own_interpreter
 from .record import SessionRecord
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class SessionChildren:
             await asyncio.to_thread(self.directory.create_relay, record.relay_starts, settings)
         except OSError as error:
             raise LaunchError(f"The relay's files cannot be written: {error}.") from None
-        command = config.relay.command or (sys.executable, "-m", "runtime", "relay")
+        command = config.relay.command or (own_interpreter(), "-m", "runtime", "relay")
         await self._start(
             "relay",
             ChildSpec(
@@ -112,8 +112,8 @@ class SessionChildren:
             try:
                 found = await asyncio.to_thread(self.relay_files.ready.read_bytes)
                 return msgspec.json.decode(found, type=RelayReady)
-            except FileNotFoundError:
-                pass
+            except (FileNotFoundError, PermissionError):
+                pass  # Windows refuses to open a file in the moment in which it gets its name.
             try:
                 async with asyncio.timeout(_READY_POLL_SECONDS):
                     return await asyncio.shield(child.exited)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,8 @@ from typing import Any
 
 from runtime.chassis.log import scrub
 from runtime.protocol.errors import ServiceError
+
+from .process.names import own_interpreter
 
 SAMPLE_TITLE = "pixelstream-streamer"
 _KEPT_RELAY_STARTS = 5
@@ -102,7 +103,7 @@ def resolve_executable(name: str, title_roots: Sequence[str], sample_title: bool
     if name == SAMPLE_TITLE:
         if not sample_title:
             raise ServiceError("title_unavailable", "The sample title is switched off on this host (sample_title).")
-        return (sys.executable, "-m", "runtime", "streamer")
+        return (own_interpreter(), "-m", "runtime", "streamer")
     path = Path(name)
     if not path.is_absolute():
         raise ServiceError("title_unavailable", f"The executable {name} is not an absolute path.")

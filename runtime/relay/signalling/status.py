@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runtime.chassis import codec
+from runtime.chassis.files import replace_patiently
 from runtime.protocol.control import RelayStatus
 
 
@@ -54,7 +55,7 @@ def write_json_file(path: str, value: object) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(codec.encode(value))
-        Path(name).replace(target)
+        replace_patiently(name, path)
     except OSError:
         Path(name).unlink(missing_ok=True)
         raise

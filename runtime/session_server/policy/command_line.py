@@ -114,6 +114,8 @@ def _unreal_flags(launch: Launch, streamer_url: str, streamer_id: str, gpu: int 
         f"-ResY={launch.height}",
         "-AudioMixer",
         "-Unattended",
+        # Builds are for reading only, and several sessions may run one: settings and logs go to the account's folder.
+        "-SaveToUserDir",
         "-stdout",
         "-FullStdOutLogOutput",
     ]

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from .base import EXIT_FILE, MARK_VARIABLE, ChildExit, ChildIdentity, ChildSpec, ProcessError, Usage
+from .names import own_interpreter
 from .windows_kernel import Kernel, break_event_name, job_name, own_kernel
 
 logger = logging.getLogger(__name__)
@@ -252,7 +253,7 @@ def _start_keeper(request: bytes, mark: str) -> bytes:
     It must outlive this process: it has no console, and leaves the job that the Task Scheduler puts a logon task in.
     """
     # A virtual environment's python.exe is a launcher that waits; the keeper needs nothing of the environment.
-    interpreter = getattr(sys, "_base_executable", sys.executable)
+    interpreter = own_interpreter(getattr(sys, "_base_executable", sys.executable))
     command = [interpreter, "-I", "-S", "-c", _KEEPER, _PACKAGE_ROOT]
     environment = {name: os.environ[name] for name in ("SYSTEMROOT", "TEMP", "TMP", "PATH") if name in os.environ}
     environment[MARK_VARIABLE] = mark

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from runtime.chassis.files import replace_patiently
+
 from .names import CHILD_FILE, EXIT_FILE, LEFTOVER_SECONDS, MARK_VARIABLE, OUTPUT_FILE
 from .rotated_log import RotatedLog
 from .windows_kernel import Kernel, break_event_name, job_name, own_kernel
@@ -24,21 +26,13 @@ KILLED_CODE = 1
 
 
 def write_json(path: str, value: dict[str, Any]) -> None:
-    """Replace ``path`` in one step, on the disk when this returns. A reader of the old file delays us a little."""
+    """Replace ``path`` in one step, on the disk when this returns."""
     temporary = f"{path}.new"
     with open(temporary, "w", encoding="utf-8") as file:
         json.dump(value, file)
         file.flush()
         os.fsync(file.fileno())
-    for attempt in range(20):
-        try:
-            os.replace(temporary, path)
-        except PermissionError:
-            if attempt == 19:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+    replace_patiently(temporary, path)
 
 
 class WindowsKeeper:

@@ -41,7 +41,9 @@ def test_address_flag_follows_the_engines_version(engine: str, flag: str) -> Non
 
 def test_unreal_runs_headless_at_the_titles_size_without_commands() -> None:
     found = command(Launch(executable="/x", engine="unreal-5.4", width=1920, height=1080), gpu=1).arguments
-    wanted = {"-RenderOffscreen", "-ForceRes", "-ResX=1920", "-ResY=1080", "-AudioMixer", "-Unattended"}
+    wanted = {"-RenderOffscreen", "-ForceRes", "-ResX=1920", "-ResY=1080", "-AudioMixer", "-Unattended"} | {
+        "-SaveToUserDir"
+    }
     assert wanted | {"-graphicsadapter=1"} <= set(found)
     assert not any("AllowPixelStreamingCommands" in text for text in found)
     allowed = command(Launch(executable="/x", engine="unreal-5.4"), allow_commands=True).arguments

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runtime.session_server.process.base import ChildIdentity, ChildSpec, ProcessError
-from runtime.session_server.process.names import CHILD_FILE, EXIT_FILE, MARK_VARIABLE
+from runtime.session_server.process.names import CHILD_FILE, EXIT_FILE, MARK_VARIABLE, own_interpreter
 from runtime.session_server.process.windows import WindowsChild, WindowsProcessHost
 from runtime.session_server.process.windows_kernel import command_line, environment_block, own_kernel, quote
 from tests.support.session_server.fake_windows import FakeKernel, FakeProcess, FakeWindows
@@ -302,3 +302,16 @@ def test_the_environment_is_sorted_and_ended_as_windows_wants_it() -> None:
 def test_elsewhere_there_is_no_windows_kernel() -> None:
     with pytest.raises(OSError, match="no Windows kernel"):
         own_kernel()
+
+
+@pytest.mark.parametrize(
+    ("own", "children"),
+    [
+        ("C:\\Pixelstream\\releases\\1\\Scripts\\pythonw.exe", "C:\\Pixelstream\\releases\\1\\Scripts\\python.exe"),
+        ("C:\\Program Files\\Python312\\PythonW.EXE", "C:\\Program Files\\Python312\\python.exe"),
+        ("C:\\Program Files\\Python312\\python.exe", "C:\\Program Files\\Python312\\python.exe"),
+        ("/opt/pixelstream/current/bin/python3", "/opt/pixelstream/current/bin/python3"),
+    ],
+)
+def test_children_of_a_desktop_s_session_server_have_a_console(own: str, children: str) -> None:
+    assert own_interpreter(own) == children
