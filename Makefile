@@ -6,10 +6,10 @@ ONLY ?=
 PARTS := unit contract integration e2e deploy security architecture web
 # A benchmark: make bench NAME=relay
 NAME ?=
-BENCHES := relay relay_soak control_plane start
+BENCHES := relay relay_soak control_plane start pages
 PYTEST_ARGUMENTS ?=
 
-.PHONY: help demo test lint format bench lock clean python
+.PHONY: help demo test lint web format bench lock clean python
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,13 +27,16 @@ lint: python ## ruff, mypy, tsc, ansible-lint, yamllint
 	@$(PYTHON) .ci/setup.py lint
 	@BIN=$(BIN) .ci/lint
 
+web: python ## build the pages into the coordinator's package (what a deployment packs)
+	@$(PYTHON) .ci/setup.py demo
+
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: as root, apt install python3 python3-venv" >&2; exit 1; }
 
 format: ## put sources into their one layout
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: python ## measure (NAME=relay|control_plane|start); the last line is one JSON object
+bench: python ## measure (NAME=relay|control_plane|start|pages); the last line is one JSON object
 	@$(if $(filter $(BENCHES),$(NAME)),,echo "no bench is called '$(NAME)'; say make bench NAME= one of: $(BENCHES)" >&2; exit 2)
 	@$(PYTHON) .ci/setup.py check >&2
 	@exec $(BIN)/python -m tests.bench.$(NAME)

@@ -1,10 +1,27 @@
+import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
+
+/** A style sheet in the head would hold up the first paint: it goes behind the shell, which has its few rules in the page. */
+const styleSheetBehindShell: Plugin = {
+  name: "style-sheet-behind-shell",
+  apply: "build",
+  transformIndexHtml: {
+    order: "post",
+    handler(html) {
+      const links = html.match(/^ *<link rel="stylesheet"[^>]*>\n/gm) ?? [];
+      if (links.length !== 1) throw new Error(`one style sheet is expected in index.html, not ${links.length}`);
+      const [link = ""] = links;
+      return html.replace(link, "").replace(/^ *<noscript>/m, (after) => link + after);
+    },
+  },
+};
 
 // Where `vite dev` finds a running coordinator.
 const COORDINATOR = process.env["PIXELSTREAM_COORDINATOR"] ?? "http://127.0.0.1:8080";
 
 export default defineConfig({
   base: "/static/",
+  plugins: [styleSheetBehindShell],
   build: {
     outDir: "../coordinator/static",
     emptyOutDir: true,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 
 import pytest
@@ -41,6 +43,8 @@ def test_no_path_leads_out_of_its_place(live: Live, path: str) -> None:
 
 # --- pages and headers ---
 
+_STYLES = re.compile(rb"<style[^>]*>(.*?)</style>", re.DOTALL)
+
 
 def _policy(reply: Reply) -> dict[str, list[str]]:
     parts = (part.split() for part in reply.headers["Content-Security-Policy"].split(";"))
@@ -54,7 +58,11 @@ def test_pages_run_only_their_own_scripts_and_are_framed_only_by_listed_sites(li
     policy = _policy(reply)
     assert policy["default-src"] == ["'none'"]
     assert policy["script-src"] == ["'self'"]
-    assert policy["style-src"] == ["'self'"]
+    # Besides our files only the build's own inline rules, by their hash.
+    assert policy["style-src"][0] == "'self'"
+    inline = [base64.b64encode(hashlib.sha256(text).digest()).decode() for text in _STYLES.findall(reply.body)]
+    assert policy["style-src"][1:] == [f"'sha256-{digest}'" for digest in inline]
+    assert b" style=" not in reply.body
     assert policy["base-uri"] == ["'none'"]
     assert policy["frame-ancestors"] == ["'self'", PARTNER]
     assert not {"*", "'unsafe-inline'", "'unsafe-eval'", "http:", "https:"} & {
