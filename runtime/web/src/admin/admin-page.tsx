@@ -4,6 +4,7 @@ import { t } from "../i18n";
 import { isAdmin, me } from "../me";
 import { Shell } from "../pages/shell";
 import { SignInForm } from "../pages/sign-in";
+import { useCurrentInView } from "../ui/current-in-view";
 import { Heading, MessagePage } from "../ui/message";
 import { AccountsTab } from "./accounts";
 import { AuditTab } from "./audit";
@@ -28,6 +29,7 @@ type TabName = keyof typeof TABS;
 /** `/admin` and `/admin/{tab}`. */
 export function AdminPage({ argument }: { argument: string }): JSX.Element {
   const name: TabName = argument in TABS ? (argument as TabName) : "overview";
+  const row = useCurrentInView<HTMLElement>(`${name} ${isAdmin()}`);
   if (!me.value) {
     return (
       <Shell>
@@ -42,7 +44,7 @@ export function AdminPage({ argument }: { argument: string }): JSX.Element {
     <Shell wide>
       <div class="admin" data-testid="admin-page">
         <Heading>{t().admin.heading}</Heading>
-        <nav class="tabs" aria-label={t().admin.heading}>
+        <nav ref={row} class="tabs" aria-label={t().admin.heading}>
           {tabs.map((each) => (
             <a
               key={each}

@@ -1,55 +1,60 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useEffect } from "preact/hooks";
 import { type ApiError, asApiError, request } from "../api/client";
 import type { Page } from "../api/types";
 import { formatDateTime, t } from "../i18n";
+import { usePolled } from "./poll";
 import { StaleNote } from "./stale";
 import { type ShownColumn, Table } from "./table";
 import type { AuditEntry } from "./types";
 
 const PAGE = 200;
 
-/** What administrators did, newest first; older entries on demand. */
+/** What administrators did, newest first and growing; older entries on demand. */
 export function AuditTab(): JSX.Element {
-  const entries = useSignal<AuditEntry[] | undefined>(undefined);
-  const next = useSignal<string | null>(null);
-  const error = useSignal<ApiError | undefined>(undefined);
+  // By id: what is read anew overlaps with what is here already.
+  const entries = useSignal<ReadonlyMap<string, AuditEntry>>(new Map());
+  /** Where older entries begin; undefined until the first page has said so. */
+  const next = useSignal<string | null | undefined>(undefined);
+  const refused = useSignal<ApiError | undefined>(undefined);
   const texts = t().admin.audit;
 
-  const read = async (cursor: string | null, signal?: AbortSignal): Promise<void> => {
+  const read = async (cursor: string | null, signal?: AbortSignal): Promise<string | null> => {
     const query = new URLSearchParams({ limit: String(PAGE), ...(cursor ? { cursor } : {}) });
+    const page = await request<Page<AuditEntry>>("GET", `/api/v1/admin/audit?${query}`, signal ? { signal } : {});
+    entries.value = new Map([...entries.value, ...page.items.map((entry) => [entry.id, entry] as const)]);
+    return page.next ?? null;
+  };
+  const { data, error } = usePolled("audit", async (signal) => {
+    const following = await read(null, signal);
+    if (next.value === undefined) next.value = following;
+    return true;
+  });
+  const readOlder = async (cursor: string): Promise<void> => {
     try {
-      const page = await request<Page<AuditEntry>>("GET", `/api/v1/admin/audit?${query}`, signal ? { signal } : {});
-      entries.value = cursor ? [...(entries.value ?? []), ...page.items] : page.items;
-      next.value = page.next ?? null;
-      error.value = undefined;
+      next.value = await read(cursor);
+      refused.value = undefined;
     } catch (reason) {
-      if (!signal?.aborted) error.value = asApiError(reason);
+      refused.value = asApiError(reason);
     }
   };
-  useEffect(() => {
-    const abort = new AbortController();
-    void read(null, abort.signal);
-    return () => abort.abort();
-    // Read once when the tab opens; later entries by opening it again.
-  }, []);
 
-  if (!entries.value) return <StaleNote error={error.value} isLoading />;
+  if (!data) return <StaleNote error={error} isLoading />;
+  const older = next.value;
   return (
     <>
-      <StaleNote error={error.value} />
+      <StaleNote error={error ?? refused.value} />
       <Table
         label={t().admin.tabs.audit}
         testId="audit"
-        rows={entries.value}
+        rows={[...entries.value.values()]}
         columns={columns()}
         keyOf={({ id }) => id}
         sortedBy={{ column: "at", descending: true }}
         empty={texts.none}
         tools={
-          next.value && (
-            <button type="button" class="button compact" onClick={() => void read(next.value)}>
+          older && (
+            <button type="button" class="button compact" onClick={() => void readOlder(older)}>
               {texts.more}
             </button>
           )

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { request } from "../api/client";
-import { formatBytes, formatDuration, formatNumber, formatPercent, t } from "../i18n";
+import { formatBytes, formatDuration, formatMilliseconds, formatPercent, t } from "../i18n";
 import { Dialog } from "../ui/dialog";
 import { act } from "./act";
 import { Details, DrawerPair } from "./drawer";
@@ -177,7 +177,7 @@ function HostDetails({ host, onClose, onDrain, onResume }: HostDetailsProps): JS
         [texts.cpu, beat && formatPercent(beat.cpu)],
         [texts.memory, beat && `${formatPercent(usedMemory(beat))} / ${formatBytes(beat.memory_total_bytes)}`],
         [texts.disk, beat && formatBytes(beat.disk_free_bytes)],
-        [texts.clock, beat && `${formatNumber(beat.clock_skew_ms)} ms`],
+        [texts.clock, beat && formatMilliseconds(beat.clock_skew_ms)],
         [texts.outbox, beat && String(beat.events_waiting)],
         [
           texts.labels,

@@ -10,6 +10,7 @@ import { act } from "./act";
 import { Details, DrawerPair } from "./drawer";
 import { readAll, usePolled } from "./poll";
 import { SessionLogs } from "./session-logs";
+import { SessionStatistics } from "./session-statistics";
 import { StaleNote } from "./stale";
 import { type ShownColumn, Table } from "./table";
 
@@ -203,6 +204,7 @@ function SessionDetails({ session, onClose, onEnd }: SessionDetailsProps): JSX.E
         [texts.steps, stepsText(session)],
       ]}
     >
+      {isJoinable(session.state) && <SessionStatistics key={`statistics/${session.id}`} sessionId={session.id} />}
       {session.host && <SessionLogs key={session.id} sessionId={session.id} />}
     </Details>
   );

@@ -76,6 +76,33 @@ export interface Overview {
   titles: number;
 }
 
+export interface SessionStatistics {
+  stream: StreamStatistics | null;
+  players: PlayerStatistics[];
+}
+
+export interface StreamStatistics {
+  codec: string | null;
+  bitrate_bps: number;
+  fps: number;
+  fraction_lost: number;
+  target_bitrate_bps: number;
+}
+
+/** One page of a session; a person may have several. */
+export interface PlayerStatistics {
+  id: string;
+  participant: string;
+  name: string;
+  connected: boolean;
+  bitrate_bps: number;
+  fps: number;
+  fraction_lost: number;
+  jitter_ms: number;
+  rtt_ms: number | null;
+  estimate_bps: number | null;
+}
+
 export interface User {
   name: string;
   display_name: string;

@@ -613,6 +613,16 @@ export const en = {
       nobody: "nobody",
       visitor: (id: string) => `visitor ${id}`,
     },
+    statistics: {
+      heading: "Live statistics",
+      noStream: "No picture arrives from the application.",
+      ofTarget: (rate: string, target: string) => `${rate}, asked for ${target}`,
+      viewers: "Viewers",
+      viewer: "Viewer",
+      nobody: "Nobody is watching.",
+      fps: "fps",
+      rate: "Rate",
+    },
     title: {
       name: "Title",
       availability: "Availability",
@@ -690,3 +700,5 @@ export const en = {
 };
 
 export type Texts = typeof en;
+
+export default en;

@@ -4,25 +4,38 @@ import type { LocalText } from "../api/types";
 import { recall, remember } from "../storage";
 import type { Said, Texts } from "./en";
 
-/** Every language is one file of the shape `Texts`; a new one is added here and nowhere else. */
-const LANGUAGES = {
-  en: { name: "English", load: async (): Promise<Texts> => (await import("./en")).en },
-  ru: { name: "Русский", load: async (): Promise<Texts> => (await import("./ru")).ru },
-} as const;
+/** Every language is one file beside this one, named by its tag, whose default export has the shape `Texts`. */
+const files = import.meta.glob<Texts>(["./*.ts", "!./index.ts"], { import: "default" });
+const loaders = new Map(Object.entries(files).map(([path, load]) => [path.replace(/^\.\/|\.ts$/g, ""), load]));
 
-export type Language = keyof typeof LANGUAGES;
+export const languages = [...loaders.keys()].map((tag) => ({ tag, name: ownName(tag) }));
 
-export const languages = Object.entries(LANGUAGES).map(([tag, { name }]) => ({ tag: tag as Language, name }));
+/** What its speakers call it: "English", "Русский". */
+function ownName(tag: string): string {
+  const name = new Intl.DisplayNames([tag], { type: "language" }).of(tag) ?? tag;
+  return name.charAt(0).toLocaleUpperCase(tag) + name.slice(1);
+}
 
 const texts = signal<Texts | undefined>(undefined);
-export const language = signal<Language>("en");
+export const language = signal("en");
+
+/** The visitor's own variety of the language on show ("en-GB" of "en"): dates and numbers follow it. */
+const locale = computed(
+  () => navigator.languages.find((tag) => tag.split("-")[0] === language.value.split("-")[0]) ?? language.value,
+);
+
+const unit = (name: string): Intl.NumberFormat =>
+  new Intl.NumberFormat(locale.value, { style: "unit", unit: name, unitDisplay: "short", maximumFractionDigits: 1 });
 
 const formats = computed(() => ({
-  time: new Intl.DateTimeFormat(language.value, { hour: "2-digit", minute: "2-digit" }),
-  date: new Intl.DateTimeFormat(language.value, { dateStyle: "medium" }),
-  dateTime: new Intl.DateTimeFormat(language.value, { dateStyle: "medium", timeStyle: "short" }),
-  number: new Intl.NumberFormat(language.value, { maximumFractionDigits: 1 }),
-  percent: new Intl.NumberFormat(language.value, { style: "percent", maximumFractionDigits: 1 }),
+  time: new Intl.DateTimeFormat(locale.value, { hour: "2-digit", minute: "2-digit" }),
+  date: new Intl.DateTimeFormat(locale.value, { dateStyle: "medium" }),
+  dateTime: new Intl.DateTimeFormat(locale.value, { dateStyle: "medium", timeStyle: "short" }),
+  number: new Intl.NumberFormat(locale.value, { maximumFractionDigits: 1 }),
+  percent: new Intl.NumberFormat(locale.value, { style: "percent", maximumFractionDigits: 1 }),
+  milliseconds: unit("millisecond"),
+  kilobits: unit("kilobit-per-second"),
+  megabits: unit("megabit-per-second"),
 }));
 
 /** The texts of the current language; a component that calls it is drawn again when the language changes. */
@@ -33,24 +46,25 @@ export function t(): Texts {
 }
 
 /** Load a language and switch to it; rejects when its file cannot be fetched. */
-export async function setLanguage(tag: Language, keep = false): Promise<void> {
-  const loaded = await LANGUAGES[tag].load();
+export async function setLanguage(tag: string, keep = false): Promise<void> {
+  const loaded = await loaders.get(tag)?.();
+  if (!loaded) throw new Error(`there is no file for the language ${tag}`);
   language.value = tag;
   texts.value = loaded;
   document.documentElement.lang = tag;
   if (keep) remember("language", tag);
 }
 
-export function isLanguage(tag: string | null): tag is Language {
-  return tag !== null && Object.hasOwn(LANGUAGES, tag);
+export function isLanguage(tag: string | null): tag is string {
+  return tag !== null && loaders.has(tag);
 }
 
 /** The remembered language, else the first of the browser's that we have, else English. */
-export function preferredLanguage(): Language {
+export function preferredLanguage(): string {
   const wanted = [recall("language") ?? "", ...navigator.languages];
   for (const tag of wanted) {
-    const base = tag.split("-")[0] ?? "";
-    if (isLanguage(base)) return base;
+    const found = [tag, tag.split("-")[0] ?? ""].find(isLanguage);
+    if (found !== undefined) return found;
   }
   return "en";
 }
@@ -69,11 +83,12 @@ export const formatTime = (ms: number): string => formats.value.time.format(ms);
 export const formatDate = (ms: number): string => formats.value.date.format(ms);
 export const formatDateTime = (ms: number): string => formats.value.dateTime.format(ms);
 export const formatNumber = (value: number): string => formats.value.number.format(value);
+export const formatMilliseconds = (ms: number): string => formats.value.milliseconds.format(ms);
 export const formatPercent = (fraction: number): string => formats.value.percent.format(fraction);
 
 /** "Tue, 24 Nov, 14:00 – 15:00", in a time zone. */
 export function formatWindow(from: number, to: number, timeZone: string): string {
-  const format = new Intl.DateTimeFormat(language.value, {
+  const format = new Intl.DateTimeFormat(locale.value, {
     timeZone,
     weekday: "short",
     day: "numeric",
@@ -88,12 +103,12 @@ export function formatWindow(from: number, to: number, timeZone: string): string
 export function formatDay(day: string, style: "short" | "long"): string {
   const parts: Intl.DateTimeFormatOptions =
     style === "short" ? { weekday: "short", day: "numeric" } : { weekday: "long", day: "numeric", month: "long" };
-  return new Intl.DateTimeFormat(language.value, { ...parts, timeZone: "UTC" }).format(Date.parse(`${day}T00:00:00Z`));
+  return new Intl.DateTimeFormat(locale.value, { ...parts, timeZone: "UTC" }).format(Date.parse(`${day}T00:00:00Z`));
 }
 
 /** "November 2026". */
 export function formatMonth(day: string): string {
-  const format = new Intl.DateTimeFormat(language.value, { month: "long", year: "numeric", timeZone: "UTC" });
+  const format = new Intl.DateTimeFormat(locale.value, { month: "long", year: "numeric", timeZone: "UTC" });
   return format.format(Date.parse(`${day}T00:00:00Z`));
 }
 
@@ -102,13 +117,19 @@ const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"] as c
 /** 1500000000 → "1.5 GB". */
 export function formatBytes(bytes: number): string {
   const step = bytes > 0 ? Math.min(BYTE_UNITS.length - 1, Math.floor(Math.log10(bytes) / 3)) : 0;
-  const format = new Intl.NumberFormat(language.value, {
+  const format = new Intl.NumberFormat(locale.value, {
     style: "unit",
     unit: BYTE_UNITS[step] ?? "byte",
     unitDisplay: "short",
     maximumFractionDigits: 1,
   });
   return format.format(bytes / 1000 ** step);
+}
+
+/** 2500000 → "2.5 Mb/s". */
+export function formatRate(bitsPerSecond: number): string {
+  const { kilobits, megabits } = formats.value;
+  return bitsPerSecond >= 1e6 ? megabits.format(bitsPerSecond / 1e6) : kilobits.format(bitsPerSecond / 1e3);
 }
 
 /** 65 → "1:05", 3725 → "1:02:05". */

@@ -597,6 +597,16 @@ export const ru: Texts = {
       nobody: "никто",
       visitor: (id) => `гость ${id}`,
     },
+    statistics: {
+      heading: "Статистика в реальном времени",
+      noStream: "Картинки от приложения нет.",
+      ofTarget: (rate, target) => `${rate}, запрошено ${target}`,
+      viewers: "Зрители",
+      viewer: "Зритель",
+      nobody: "Никто не смотрит.",
+      fps: "кадр/с",
+      rate: "Скорость",
+    },
     title: {
       name: "Приложение",
       availability: "Доступность",
@@ -672,3 +682,5 @@ export const ru: Texts = {
     failed: "Страницу не удалось показать",
   },
 };
+
+export default ru;

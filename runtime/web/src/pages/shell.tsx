@@ -1,9 +1,10 @@
 import type { ComponentChildren, JSX } from "preact";
 import { asApiError } from "../api/client";
 import { isEmbedded } from "../embed/inside";
-import { errorText, type Language, language, languages, setLanguage, t } from "../i18n";
+import { errorText, language, languages, setLanguage, t } from "../i18n";
 import { isAdmin, me } from "../me";
 import { path } from "../router";
+import { useCurrentInView } from "../ui/current-in-view";
 import { Icon, Logo } from "../ui/icons";
 import { setTheme, type Theme, theme } from "../ui/theme";
 import { toast } from "../ui/toasts";
@@ -55,7 +56,7 @@ export function LanguageSwitch(): JSX.Element {
       <select
         data-testid="language"
         value={language.value}
-        onChange={(event) => void setLanguage(event.currentTarget.value as Language, true)}
+        onChange={(event) => void setLanguage(event.currentTarget.value, true)}
       >
         {languages.map(({ tag, name }) => (
           <option key={tag} value={tag} lang={tag}>
@@ -94,6 +95,7 @@ export function ThemeSwitch(): JSX.Element {
 
 function Navigation(): JSX.Element | null {
   const current = path.value;
+  const row = useCurrentInView<HTMLElement>(`${current} ${isAdmin()}`);
   const links = [
     { href: "/", text: t().shell.catalogue, isHere: current === "/" },
     ...(me.value?.features.bookings
@@ -104,7 +106,7 @@ function Navigation(): JSX.Element | null {
   // A single link to where one already is helps nobody.
   if (links.length < 2) return null;
   return (
-    <nav aria-label={siteName()}>
+    <nav ref={row} aria-label={siteName()}>
       {links.map(({ href, text, isHere }) => (
         <a key={href} href={href} aria-current={isHere ? "page" : undefined}>
           {text}

@@ -8,6 +8,7 @@ import { isEmbedded } from "../embed/inside";
 import { formatTime, localText, t } from "../i18n";
 import { me } from "../me";
 import { navigate } from "../router";
+import { hueOf } from "../ui/hue";
 import { Icon } from "../ui/icons";
 import { ErrorNote } from "../ui/message";
 
@@ -112,12 +113,6 @@ export function Picture({ title, isFirst }: { title: Title | undefined; isFirst?
       onError={() => setBroken(true)}
     />
   );
-}
-
-function hueOf(name: string): number {
-  let sum = 0;
-  for (const letter of name) sum = (sum * 31 + (letter.codePointAt(0) ?? 0)) % 360;
-  return sum;
 }
 
 export function AvailabilityMark({ availability }: { availability: Availability }): JSX.Element {

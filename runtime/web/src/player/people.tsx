@@ -1,6 +1,7 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { t } from "../i18n";
+import { hueOf } from "../ui/hue";
 import { Icon, type IconName } from "../ui/icons";
 import { useModel } from "./model-context";
 import { PanelFrame } from "./panels";
@@ -183,14 +184,10 @@ function Mark({ icon, text, tone }: { icon: IconName; text: string; tone?: strin
 }
 
 function Avatar({ name, id, isSpeaking }: { name: string; id: string; isSpeaking: boolean }): JSX.Element {
-  let sum = 0;
-  for (const letter of id) sum = (sum * 31 + letter.charCodeAt(0)) % 9973;
-  // Neighbouring sums must not look alike: the golden angle spreads them.
-  const hue = Math.round(sum * 137.5) % 360;
   return (
     <span
       class={`avatar ${isSpeaking ? "avatar-speaking" : ""}`}
-      style={{ "--hue": String(hue) }}
+      style={{ "--hue": String(hueOf(id)) }}
       title={isSpeaking ? t().people.speaking : undefined}
       aria-hidden="true"
     >

@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { formatNumber, formatPercent, t } from "../i18n";
+import { formatMilliseconds, formatNumber, formatPercent, formatRate, t } from "../i18n";
 import { copyText } from "../ui/copy";
 import { Icon } from "../ui/icons";
 import type { Measurement } from "./measurement";
@@ -47,14 +47,12 @@ export function StatisticsOverlay(): JSX.Element | null {
 
 function linesOf(m: Measurement): (readonly [string, string])[] {
   const texts = t().stats;
-  const ms = (value: number | null): string => (value === null ? "–" : `${formatNumber(value)} ms`);
-  const rate = (bps: number): string =>
-    bps >= 1e6 ? `${formatNumber(bps / 1e6)} Mbit/s` : `${formatNumber(bps / 1000)} kbit/s`;
+  const ms = (value: number | null): string => (value === null ? "–" : formatMilliseconds(value));
   return [
     [texts.resolution, `${m.width} × ${m.height}`],
     [texts.fps, formatNumber(m.framesPerSecond)],
-    [texts.bitrate, rate(m.videoBps)],
-    [texts.audio, rate(m.audioBps)],
+    [texts.bitrate, formatRate(m.videoBps)],
+    [texts.audio, formatRate(m.audioBps)],
     [texts.loss, formatPercent(m.lossFraction)],
     [texts.rtt, ms(m.roundTripMs)],
     [texts.jitter, ms(m.jitterMs)],

@@ -13,6 +13,7 @@ import { addDays, epochOf, mondayOf, wallClock } from "./zone";
 const HOUR_MS = 3_600_000;
 const HOURS = Array.from({ length: 24 }, (_, hour) => hour);
 const FIRST_SHOWN_HOUR = 8;
+const LAST_SHOWN_HOUR = 19;
 
 interface CalendarProps {
   title: Title;
@@ -116,7 +117,10 @@ function Grid({ days, draft, mine, stretches, title }: GridProps): JSX.Element {
   const stop = useSignal({ day: 0, hour: FIRST_SHOWN_HOUR });
 
   useEffect(() => {
-    const row = box.current?.querySelector<HTMLElement>(`[data-hour="${FIRST_SHOWN_HOUR}"]`);
+    // Office hours, unless the window in the form lies outside of them.
+    const hour = Number(draft.peek().time.slice(0, 2));
+    const first = hour >= FIRST_SHOWN_HOUR && hour <= LAST_SHOWN_HOUR ? FIRST_SHOWN_HOUR : Math.max(0, hour - 2);
+    const row = box.current?.querySelector<HTMLElement>(`[data-hour="${first}"]`);
     const head = box.current?.querySelector<HTMLElement>("thead");
     // The heading stays in view and would cover the row.
     if (row && head && box.current) box.current.scrollTop = row.offsetTop - head.offsetHeight;
