@@ -34,7 +34,7 @@ LOCKS = {
 }
 BROWSER = ["chromium", "fonts-dejavu-core"]
 LAB = [
-    "dpkg-dev", "iproute2", "mmdebstrap", "nftables", "nginx-light", "openssh-client", "openssl", "procps",
+    "coturn", "firefox-esr", "dpkg-dev", "iproute2", "mmdebstrap", "nftables", "nginx-light", "openssh-client", "openssl", "procps",
     "systemd-container", "zstd", "xz-utils",
 ]  # fmt: skip
 PACKAGES = {"demo": [], "check": BROWSER, "lint": [], "test": [*BROWSER, *LAB]}
