@@ -92,11 +92,45 @@ def test_pymongo_is_known_to_the_store_alone() -> None:
         assert not wrong, f"{module.relative_to(ROOT)} imports {sorted(wrong)}"
 
 
-def test_private_names_of_aiortc_and_pylibsrtp_are_used_in_one_module() -> None:
+def test_aiortc_and_pylibsrtp_are_known_to_one_module_of_the_relay() -> None:
     for module in _modules(RUNTIME / "relay"):
         if module.relative_to(ROOT).as_posix() in AIORTC_HOME:
             continue
-        assert not {n for n in _imports(module) if n.split(".")[0] == "pylibsrtp"}, module
+        wrong = {name for name in _imports(module) if name.split(".")[0] in {"aiortc", "aioice", "pylibsrtp"}}
+        assert not wrong, f"{module.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_nothing_hangs_on_a_composition_root() -> None:
+    """``app.py`` knows its whole package, so only what starts a process may know it."""
+    for service in (*SERVICES, "demo"):
+        for module in _modules(RUNTIME / service):
+            # Windows' service manager and logon task start the session server through a door of their own.
+            if module.name in {"app.py", "__main__.py", "windows_logon.py"}:
+                continue
+            wrong = {name for name in _imports(module) if name.startswith(f"runtime.{service}.app")}
+            assert not wrong, f"{module.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+def test_the_demo_drives_command_lines_and_imports_no_service() -> None:
+    names = tuple(f"runtime.{service}" for service in SERVICES)
+    for module in _modules(RUNTIME):
+        imported = _imports(module)
+        if module.is_relative_to(RUNTIME / "demo"):
+            assert not {name for name in imported if name.startswith(names)}, module
+        else:
+            assert not {name for name in imported if name.startswith("runtime.demo")}, module
+
+
+def test_functions_stay_short_enough_to_read_at_once() -> None:
+    too_long = {}
+    for module in _modules(RUNTIME):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                # A composition root is one list of parts; splitting it would only hide the order.
+                if lines > (80 if module.name == "app.py" else 60):
+                    too_long[f"{module.relative_to(ROOT)}:{node.name}"] = lines
+    assert not too_long
 
 
 def test_files_stay_small_enough_to_live_in() -> None:
