@@ -34,8 +34,8 @@ LOCKS = {
 }
 BROWSER = ["chromium", "fonts-dejavu-core"]
 LAB = [
-    "coturn", "firefox-esr", "dpkg-dev", "iproute2", "mmdebstrap", "nftables", "nginx-light", "openssh-client", "openssl", "procps",
-    "systemd-container", "zstd", "xz-utils",
+    "coturn", "dpkg-dev", "firefox-esr", "iproute2", "mmdebstrap", "nftables", "nginx-light", "openssh-client",
+    "openssl", "procps", "systemd-container", "zstd", "xz-utils",
 ]  # fmt: skip
 PACKAGES = {"demo": [], "check": BROWSER, "lint": [], "test": [*BROWSER, *LAB]}
 
