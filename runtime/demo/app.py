@@ -133,6 +133,10 @@ async def _check(options: argparse.Namespace) -> int:
     processes, ports = await asyncio.to_thread(stack.leftovers)
     for text in processes:
         print(f"[demo] left running: {text}", file=sys.stderr)
+    for port in ports:
+        print(f"[demo] left open: port {port}", file=sys.stderr)
+    if "error" in figures:
+        print(f"[demo] did not hold: {figures['error']}", file=sys.stderr)
     held = bool(figures.get("held")) and not processes and not ports
     figures |= {"processes_left": len(processes), "ports_left": len(ports), "held": held}
     print(json.dumps(figures), flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 from .errors import DemoError
 
 _STOP_SECONDS = 30.0
+_OTHER_PORT = "--port, make demo PORT="
 _TAIL_LINES = 8
 # Asks the kernel to end the program when the demo dies (prctl(2) PR_SET_PDEATHSIG, kept across exec), then becomes it.
 _LIFELINE = """
@@ -33,13 +35,25 @@ def free_port(address: str) -> int:
 
 
 def is_port_free(address: str, port: int) -> bool:
+    return why_port_is_unusable(address, port) is None
+
+
+def why_port_is_unusable(address: str, port: int) -> str | None:
+    """One sentence for the person, or None when we can listen there; port 0 asks about the address alone."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
-        except OSError:
-            return False
-    return True
+        except PermissionError:
+            return f"Port {port} is open to administrators only: choose one from 1024 on ({_OTHER_PORT}{port + 8000})."
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                return f"{address} is not an address of this machine; name one that is (--address)."
+            return (
+                f"Port {port} is taken by another program: stop that one, or choose another port "
+                f"({_OTHER_PORT}{port + 1})."
+            )
+    return None
 
 
 class DemoProcess:

@@ -29,7 +29,7 @@ from runtime.protocol.errors import ServiceError
 from . import catalogue
 from .errors import DemoError
 from .lock import DirectoryLock
-from .processes import DemoProcess, free_port, is_port_free, run_to_end
+from .processes import DemoProcess, free_port, is_port_free, run_to_end, why_port_is_unusable
 
 HOST = "demo"
 _START_SECONDS = 30.0
@@ -162,11 +162,9 @@ class DemoStack:
 
     async def _start(self) -> None:
         options = self.options
-        if options.port and not is_port_free(options.address, options.port):
-            raise DemoError(
-                f"Port {options.port} is taken by another program: stop that one, or choose another port (--port, "
-                f"make demo PORT={options.port + 1})."
-            )
+        media = _media_addresses(options.address)
+        if (reason := why_port_is_unusable(options.address, options.port)) is not None:
+            raise DemoError(reason)
         self._ports = {
             "coordinator": options.port or free_port(options.address),
             "database": free_port("127.0.0.1"),
@@ -176,7 +174,7 @@ class DemoStack:
         }
         self.url = f"http://{options.address}:{self._ports['coordinator']}"
         self._write("coordinator.json", self._coordinator_config())
-        self._write("session-server.json", self._session_server_config())
+        self._write("session-server.json", self._session_server_config(media))
         database = self._process("database", self._database_command())
         session_server = self._process("session server", self._service("session-server"))
         await self._step("database", database.until(self._database_answers, _START_SECONDS))
@@ -263,11 +261,10 @@ class DemoStack:
         }
         return _merged(config, options.coordinator)
 
-    def _session_server_config(self) -> dict[str, Any]:
+    def _session_server_config(self, media: list[str]) -> dict[str, Any]:
         options = self.options
         place = self.directory / "host"
         place.mkdir(mode=0o700)
-        media = _media_addresses(options.address)
         config = {
             "host": HOST,
             "host_key": host_key(self._control_secret, HOST),
@@ -337,10 +334,13 @@ def _media_addresses(address: str) -> list[str]:
     Firefox sends nothing to loopback addresses (it gathers no candidate there), Chromium takes either.
     """
     try:
-        if not ipaddress.ip_address(address).is_loopback:
-            return [address]
+        given = ipaddress.IPv4Address(address)
     except ValueError:
-        raise DemoError(f"{address} is not an IP address; name one of this machine's.") from None
+        raise DemoError(f"{address} is not an IPv4 address; name one of this machine's (--address).") from None
+    if given.is_unspecified:
+        raise DemoError(f"Browsers cannot be sent to {address}; name one of this machine's addresses (--address).")
+    if not given.is_loopback:
+        return [address]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # Sends nothing: the kernel only says from where it would. 192.0.2.0/24 is nobody's (RFC 5737).

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from runtime.demo.processes import why_port_is_unusable
 
 START_SECONDS = 60
 
@@ -115,10 +118,39 @@ def test_taken_port_is_one_sentence(start: Callable[..., Demo], unused_tcp_port_
     assert line.startswith(f"pixelstream demo: Port {unused_tcp_port_taken} is taken by another program")
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--address", "192.0.2.7"), "192.0.2.7 is not an address of this machine"),
+        (("--address", "0.0.0.0"), "Browsers cannot be sent to 0.0.0.0"),
+        (("--address", "localhost"), "localhost is not an IPv4 address"),
+        (("--address", "::1"), "::1 is not an IPv4 address"),
+    ],
+)
+def test_an_address_that_cannot_work_is_one_sentence(
+    start: Callable[..., Demo], options: tuple[str, ...], words: str
+) -> None:
+    demo = start("--port", "0", *options)
+    demo.until(lambda: demo.process.poll() is not None, "the end", 20)
+    assert demo.process.returncode == 1
+    (line,) = demo.text.strip().splitlines()
+    assert words in line
+
+
+def test_a_port_for_administrators_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(socket.socket):
+        def bind(self, address: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket, "socket", Refusing)
+    reason = why_port_is_unusable("127.0.0.1", 80)
+    assert reason is not None
+    assert "administrators only" in reason
+    assert "PORT=8080" in reason
+
+
 @pytest.fixture
 def unused_tcp_port_taken() -> Iterator[int]:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
