@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 LOADGEN = Path(__file__).parent / "loadgen"
 START_SECONDS = 20.0
+JANUS_HOW_TO = "Debian and Ubuntu: apt install janus"
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,14 @@ def forwarders(sfu: Path) -> list[Forwarder]:
         Forwarder(
             "relay_no_gso", "http", "this project, one system call per packet", (*relay, "--segmentation", "none")
         ),
+        Forwarder("relay_bare", "http", "this project, forwarding and no other duty", (*relay, "--bare")),
         Forwarder("pion", "http", f"{pion}, default interceptors", (str(sfu),)),
         Forwarder("pion_plain", "http", f"{pion}, no interceptors", (str(sfu), "-plain")),
     ]
     janus = shutil.which("janus")
-    if janus:
+    if janus is None:
+        print(f"janus: left out, because it is not installed ({JANUS_HOW_TO})", file=sys.stderr)
+    else:
         done = subprocess.run([janus, "--version"], capture_output=True, text=True, timeout=10, check=False)
         version = re.search(r"\(([\d.]+)\)", done.stdout + done.stderr)
         about = f"Janus {version[1] if version else 'unknown'} videoroom"

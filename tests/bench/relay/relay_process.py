@@ -17,6 +17,8 @@ import tornado.web
 
 from runtime.relay.rtc.hub import MediaHub, MediaSettings
 
+from . import bare
+
 
 class Silent:
     """Events that nobody needs."""
@@ -46,7 +48,10 @@ class Handler(tornado.web.RequestHandler):
 async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--segmentation", default="")
+    parser.add_argument("--bare", action="store_true", help="forward and do nothing else")
     arguments = parser.parse_args()
+    if arguments.bare:
+        bare.strip()
     hub = MediaHub(MediaSettings(segmentation=arguments.segmentation), Silent())  # type: ignore[arg-type]
     await hub.start()
     application = tornado.web.Application(

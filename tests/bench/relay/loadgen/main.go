@@ -32,6 +32,7 @@ const (
 type options struct {
 	target, url, mode string
 	pid, viewers      int
+	decrypting        int
 	packets, fps      int
 	size              int
 	warmup, window    time.Duration
@@ -74,6 +75,7 @@ func (w *window) holds(stamp int64) bool {
 
 type viewer struct {
 	mutex     sync.Mutex
+	sink      *sink // counts only
 	received  int
 	reordered int
 	latencies []int32 // ns
@@ -98,6 +100,9 @@ func parse() options {
 	flag.StringVar(&o.mode, "mode", "burst", "burst: a frame's packets back to back; pace: evenly spread")
 	flag.IntVar(&o.pid, "pid", 0, "process whose CPU clock is read")
 	flag.IntVar(&o.viewers, "viewers", 1, "")
+	flag.IntVar(&o.decrypting, "decrypting", 1<<20,
+		"how many viewers decrypt and time their packets; the others connect like them but then only count, so that this process does not "+
+			"become what is measured")
 	flag.IntVar(&o.packets, "packets", 26, "per frame")
 	flag.IntVar(&o.fps, "fps", 60, "frames per second")
 	flag.IntVar(&o.size, "size", 1200, "bytes of each RTP packet")
@@ -141,7 +146,7 @@ func run(o options) (*result, error) {
 	}
 	viewers := make([]*viewer, o.viewers)
 	for i := range viewers {
-		pc, v, err := newViewer(s, &w, o)
+		pc, v, err := newViewer(s, &w, o, i >= o.decrypting)
 		if err != nil {
 			return nil, fmt.Errorf("viewer %d: %w", i, err)
 		}
@@ -177,13 +182,19 @@ func summarise(o options, sent int, viewers []*viewer, used, elapsed time.Durati
 	r := &result{Viewers: o.viewers, Sent: sent, CPU: us(used), Wall: us(elapsed)}
 	var all []int32
 	for _, v := range viewers {
+		if v.sink != nil {
+			received, missing := v.sink.result()
+			r.Received += received
+			r.Lost += missing
+			continue
+		}
 		v.mutex.Lock()
 		r.Received += v.received
+		r.Lost += sent - v.received
 		r.Reordered += v.reordered
 		all = append(all, v.latencies...)
 		v.mutex.Unlock()
 	}
-	r.Lost = sent*o.viewers - r.Received
 	r.PerPacketIn = r.CPU / float64(sent)
 	r.PerPacketOut = r.CPU / float64(sent*o.viewers)
 	sort.Slice(all, func(i, j int) bool { return all[i] < all[j] })
@@ -210,14 +221,16 @@ func cpuTime(pid int) time.Duration {
 
 // newConnection makes a peer connection on a socket of its own with a large receive buffer: on a busy machine the load generator may not
 // run for a while, and what its own sockets drop then must not look like the relay's loss.
-func newConnection() (*webrtc.PeerConnection, error) {
+//
+// With counting, RTP stops at the socket and is only counted; the returned sink knows the result.
+func newConnection(counting bool) (*webrtc.PeerConnection, *sink, error) {
 	socket, err := net.ListenUDP("udp4", nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	_ = socket.SetReadBuffer(receiveBuffer)
 	_ = raw.Control(func(fd uintptr) { // past the system's limit, where we are privileged
@@ -226,12 +239,19 @@ func newConnection() (*webrtc.PeerConnection, error) {
 	settings := webrtc.SettingEngine{}
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetReceiveMTU(2048)
-	settings.SetICEUDPMux(webrtc.NewICEUDPMux(nil, socket))
+	var counter *sink
+	var conn net.PacketConn = socket
+	if counting {
+		counter = &sink{UDPConn: socket, started: make(chan struct{})}
+		conn = counter
+	}
+	settings.SetICEUDPMux(webrtc.NewICEUDPMux(nil, conn))
 	api, err := newAPI(settings)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return api.NewPeerConnection(webrtc.Configuration{})
+	pc, err := api.NewPeerConnection(webrtc.Configuration{})
+	return pc, counter, err
 }
 
 func newAPI(settings webrtc.SettingEngine) (*webrtc.API, error) {
@@ -255,7 +275,7 @@ func newAPI(settings webrtc.SettingEngine) (*webrtc.API, error) {
 func newPublisher(s signaller) (
 	*webrtc.TrackLocalStaticRTP, *webrtc.PeerConnection, chan struct{}, error,
 ) {
-	pc, err := newConnection()
+	pc, _, err := newConnection(false)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -337,10 +357,14 @@ func describe(payload []byte, first, key bool) {
 	}
 }
 
-func newViewer(s signaller, w *window, o options) (*webrtc.PeerConnection, *viewer, error) {
-	pc, err := newConnection()
+func newViewer(s signaller, w *window, o options, counting bool) (*webrtc.PeerConnection, *viewer, error) {
+	pc, counter, err := newConnection(counting)
 	if err != nil {
 		return nil, nil, err
+	}
+	if counting {
+		counter.window = w
+		return pc, &viewer{sink: counter, started: counter.started}, s.subscribe(pc)
 	}
 	capacity := o.packets * o.fps * int(o.window/time.Second+1)
 	v := &viewer{started: make(chan struct{}), latencies: make([]int32, 0, capacity)}
