@@ -179,7 +179,7 @@ class DemoStack:
         session_server = self._process("session server", self._service("session-server"))
         await self._step("database", database.until(self._database_answers, _START_SECONDS))
         await self._step("session server", session_server.until(self._session_server_answers, _START_SECONDS))
-        await self._step("titles", self._register())
+        await self._step("list of titles", self._register())
         coordinator = self._process("coordinator", self._service("coordinator"))
         await self._step("coordinator", coordinator.until(self._is_ready, _START_SECONDS))
 
