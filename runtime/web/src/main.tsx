@@ -1,4 +1,4 @@
-import "./styles/base.css";
+import "./styles/index.css";
 import { render } from "preact";
 import { App } from "./app";
 import { isEmbedded, tellParent } from "./embed/inside";

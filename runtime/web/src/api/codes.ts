@@ -21,6 +21,7 @@ export const ERROR_CODES = [
   "conflict",
   "booking_limit",
   "window_taken",
+  "extension_refused",
   "precondition_failed",
   "idempotency_mismatch",
   "session_ended",

@@ -55,6 +55,7 @@ const errors: Record<ErrorCode, Said> = {
     fix: "Look at the new values and change them again.",
   },
   booking_limit: { what: "You have booked as much as one person may.", fix: "Cancel a booking, then book this one." },
+  extension_refused: { what: "The session cannot be given more time.", fix: "Start or book another one when it is over." },
   window_taken: { what: "All places are taken in this window.", fix: "Take the next free one, or another time." },
   idempotency_mismatch: {
     what: "This request was already made with other contents.",
