@@ -18,6 +18,7 @@ from .config import StreamerOptions, fit_size
 from .encode import VIDEO_CLOCK, EncodedFrame, EncoderSettings, VideoEncoder, picture_buffer
 from .messages import Message
 from .scene import FrameFacts, Scene
+from .sizing import SizeLadder
 from .state import Effect
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class VideoPipeline:
         self._releases: deque[object] = deque()
         self._keyframe_wanted = True
         self._wanted = self._settings
+        self._ladder = SizeLadder()
         self._encoder: VideoEncoder | None = None
         self._reopened_seconds = float("-inf")
         self._keyframe_seconds = float("-inf")
@@ -134,7 +136,7 @@ class VideoPipeline:
 
     @property
     def settings(self) -> EncoderSettings:
-        """Size and bounds wanted now."""
+        """Size and bounds that were asked for; the picture may be smaller while the path carries too little."""
         return self._wanted
 
     @property
@@ -217,7 +219,8 @@ class VideoPipeline:
     def _follow_settings(self, now: float) -> None:
         """Open the encoder for what is wanted, not too often; follow the bitrate."""
         self._draw_started = time.perf_counter()
-        wanted, target_bps = self._wanted, self._target_bps
+        target_bps = self._target_bps
+        wanted = self._ladder.settings_for(self._wanted, target_bps, now)
         may_reopen = now - self._reopened_seconds >= REOPEN_INTERVAL_SECONDS
         if self._encoder is None or (wanted != self._settings and may_reopen):
             resized = (wanted.width, wanted.height) != (self._settings.width, self._settings.height)

@@ -102,7 +102,7 @@ async def busy(player: Receiver) -> None:
 
 
 @pytest.mark.parametrize("codec", ["h264", "vp8"])
-async def test_the_bitrate_follows_the_receivers_estimate(
+async def test_bitrate_and_size_follow_the_receivers_estimate(
     codec: str, server: SignallingServer, start: StartStreamer, join: JoinPlayer
 ) -> None:
     await start("--codec", codec)
@@ -120,7 +120,11 @@ async def test_the_bitrate_follows_the_receivers_estimate(
     coarse = quantiser()
     # Sound and headers come on top. A busy machine makes fewer frames, hence less: no lower bound.
     assert await player.rate_bps(1.0) < 500_000
+    await until(lambda: player.luma.shape == (360, 640), "a small picture at a low rate")
+    number = player.readings[-1].frame
+    await player.reading(lambda reading: reading.frame > number + 5, "the marker in the small picture")
     await player.estimate(8_000_000)
+    await until(lambda: player.luma.shape == (720, 1280), "the full picture at a high rate")
     await until(lambda: quantiser() < 0.8 * coarse, "finer pictures at a high rate")
 
 
