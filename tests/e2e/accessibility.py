@@ -28,3 +28,9 @@ def findings(page: Page) -> list[dict[str, Any]]:
 def assert_accessible(page: Page, what: str) -> None:
     grave = findings(page)
     assert not grave, f"{what}: {grave}"
+
+
+def assert_fits(page: Page, what: str) -> None:
+    """Nothing makes the page wider than the window; tables and rows of tabs may scroll within themselves."""
+    wide = page.evaluate("() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert wide[0] <= wide[1], f"{what}: {wide[0]} px wide in a window of {wide[1]} px"

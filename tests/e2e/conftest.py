@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -13,7 +14,9 @@ from runtime.demo.stack import DemoOptions
 from tests.conftest import LONG_LIVED
 
 from .stage import Stage
-from .viewer import chromium_path, launch
+from .viewer import Viewer, chromium_path, launch
+
+Enter = Callable[..., Viewer]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,6 +64,32 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     processes, ports = running.stack.leftovers()
     assert not processes, f"left running: {processes}"
     assert not ports, f"left open: {ports}"
+
+
+@pytest.fixture
+def enter(browser: Browser, stage: Stage) -> Iterator[Enter]:
+    """Makes viewers; at the end their sessions are ended, so that the next test finds free places."""
+    people: list[Viewer] = []
+
+    def arrive(name: str, **context: Any) -> Viewer:
+        person = Viewer(browser, stage.url, name, **context)
+        people.append(person)
+        return person
+
+    yield arrive
+    for person in people:
+        errors = person.errors
+        _end_own_sessions(person)
+        person.close()
+        assert not errors, f"{person.name}: {errors}"
+
+
+def _end_own_sessions(person: Viewer) -> None:
+    token = person.api_get("/api/v1/me")["csrf_token"]
+    for session in person.api_get("/api/v1/sessions?mine=true&state=live")["items"]:
+        person.context.request.delete(
+            f"{person.base_url}/api/v1/sessions/{session['id']}", headers={"X-CSRF-Token": token}
+        )
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
-from .accessibility import assert_accessible, findings
+from .accessibility import assert_accessible, assert_fits, findings
 from .stage import Stage
 from .viewer import Viewer
 
@@ -35,6 +35,11 @@ def visitor(request: pytest.FixtureRequest, browser: Browser, stage: Stage) -> I
     person.close()
 
 
+def assert_good(page: Page, what: str) -> None:
+    assert_accessible(page, what)
+    assert_fits(page, what)
+
+
 def test_axe_does_find_what_is_wrong(browser: Browser, stage: Stage) -> None:
     with_fault = Viewer(browser, stage.url, "visitor")
     with_fault.open_catalogue()
@@ -48,9 +53,9 @@ def test_axe_does_find_what_is_wrong(browser: Browser, stage: Stage) -> None:
 
 def test_pages_without_a_session(visitor: Viewer) -> None:
     visitor.open_catalogue()
-    assert_accessible(visitor.page, "catalogue")
+    assert_good(visitor.page, "catalogue")
     visitor.seen("search").fill("no such title")
-    assert_accessible(visitor.page, "catalogue, nothing found")
+    assert_good(visitor.page, "catalogue, nothing found")
     for path, testid in (
         ("/no/such/page", "not-found-page"),
         (f"/session/{'a' * 26}", "error-session_not_found"),
@@ -58,7 +63,7 @@ def test_pages_without_a_session(visitor: Viewer) -> None:
     ):
         visitor.page.goto(visitor.base_url + path)
         visitor.seen(testid).wait_for()
-        assert_accessible(visitor.page, path)
+        assert_good(visitor.page, path)
 
 
 def test_a_session_from_start_to_end(visitor: Viewer) -> None:
@@ -66,32 +71,32 @@ def test_a_session_from_start_to_end(visitor: Viewer) -> None:
     visitor.open_catalogue()
     visitor.start("sample")
     visitor.seen("start-page").wait_for()
-    assert_accessible(visitor.page, "start")
+    assert_good(visitor.page, "start")
     visitor.wait_for_picture()
-    assert_accessible(visitor.page, "player")
+    assert_good(visitor.page, "player")
     for panel in ("people", "chat", "voice", "invite", "quality"):
         if is_phone and panel not in ("people", "chat"):
             visitor.seen("more-button").click()
-            assert_accessible(visitor.page, "player, more")
+            assert_good(visitor.page, "player, more")
         visitor.seen(f"{panel}-button").click()
         visitor.seen(f"{panel}-panel").wait_for()
         if panel == "invite":
             visitor.seen("create-invite").click()
             visitor.seen("invite-link").wait_for()
             link = visitor.seen("invite-link").input_value()
-        assert_accessible(visitor.page, f"player, {panel}")
+        assert_good(visitor.page, f"player, {panel}")
     visitor.seen("close-panel").click()
     guest = visitor.context.new_page()
     guest.goto(link)
     guest.get_by_test_id("join-page").wait_for()
-    assert_accessible(guest, "join")
+    assert_good(guest, "join")
     guest.close()
     visitor.seen("end-button").click()
     visitor.seen("confirm-end-dialog").wait_for()
-    assert_accessible(visitor.page, "question before the end")
+    assert_good(visitor.page, "question before the end")
     visitor.seen("confirm-end").click()
     visitor.seen("ended-page").wait_for()
-    assert_accessible(visitor.page, "ended")
+    assert_good(visitor.page, "ended")
 
 
 def test_keyboard_alone_is_enough(browser: Browser, stage: Stage) -> None:

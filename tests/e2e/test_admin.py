@@ -5,26 +5,32 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
-from .accessibility import assert_accessible
+from .accessibility import assert_accessible, assert_fits
 from .stage import Stage
 from .viewer import Viewer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 
-@pytest.fixture
-def admin(browser: Browser, stage: Stage) -> Iterator[Viewer]:
-    person = Viewer(browser, stage.url, "admin", viewport={"width": 1400, "height": 900})
+def administrator(browser: Browser, stage: Stage, **look: Any) -> Viewer:
+    person = Viewer(browser, stage.url, "admin", **look)
     person.page.goto(f"{stage.url}/admin")
     person.seen("sign-in-page").wait_for()
     person.seen("sign-in-name").fill(stage.stack.admin.user)
     person.seen("sign-in-password").fill(stage.stack.admin.password)
     person.seen("sign-in-submit").click()
     person.seen("overview").wait_for()
+    return person
+
+
+@pytest.fixture
+def admin(browser: Browser, stage: Stage) -> Iterator[Viewer]:
+    person = administrator(browser, stage, viewport={"width": 1400, "height": 900})
     yield person
     assert not person.errors
     person.close()
@@ -75,6 +81,15 @@ def test_a_session_is_watched_and_ended(admin: Viewer, browser: Browser, stage: 
     owner.wait_for_picture()
     admin.seen("tab-sessions").click()
     admin.seen(f"open-{session}").click()
+    statistics = admin.seen("session-statistics")
+    expect(statistics).to_contain_text("H264")
+    watching = statistics.locator("tbody tr")
+    expect(watching).to_have_count(1)
+    admin.eventually(
+        "pictures that reach the viewer",
+        watching.locator("td").first.inner_text,
+        lambda text: float(text) > 1,
+    )
     admin.seen("logs-relay").click()
     expect(admin.seen("log-text")).to_contain_text("stream live")
     assert_accessible(admin.page, "sessions")
@@ -145,6 +160,31 @@ def test_people_and_keys(admin: Viewer, browser: Browser, stage: Stage) -> None:
     gina.seen("sign-out").click()
     gina.seen("sign-in-page").wait_for()
     gina.close()
+
+
+def test_every_table_fits_a_phone_in_russian_and_in_the_dark(browser: Browser, stage: Stage) -> None:
+    person = administrator(
+        browser, stage, locale="ru-RU", color_scheme="dark",
+        viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True,
+    )  # fmt: skip
+    for tab, row in (
+        ("overview", None),
+        ("hosts", "open-demo"),
+        ("sessions", None),
+        ("titles", "open-sample"),
+        ("bookings", None),
+        ("accounts", None),
+        ("audit", None),
+    ):
+        person.seen(f"tab-{tab}").click()
+        expect(person.seen(f"tab-{tab}")).to_be_in_viewport(ratio=0.9)
+        if row is not None:
+            person.seen(row).click()
+            person.page.locator(".details").wait_for()
+        assert_accessible(person.page, f"{tab} on a phone")
+        assert_fits(person.page, f"{tab} on a phone")
+    assert not person.errors
+    person.close()
 
 
 def test_a_thousand_sessions_are_searched_sorted_and_scrolled(admin: Viewer) -> None:

@@ -2,44 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from .stage import Stage
+from .conftest import Enter
 from .viewer import Viewer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
-
-Enter = Callable[..., Viewer]
-
-
-@pytest.fixture
-def enter(browser: Browser, stage: Stage) -> Iterator[Enter]:
-    """Makes viewers; at the end their sessions are ended, so that the next test finds free places."""
-    people: list[Viewer] = []
-
-    def arrive(name: str, **context: Any) -> Viewer:
-        person = Viewer(browser, stage.url, name, **context)
-        people.append(person)
-        return person
-
-    yield arrive
-    for person in people:
-        errors = person.errors
-        end_own_sessions(person)
-        person.close()
-        assert not errors, f"{person.name}: {errors}"
-
-
-def end_own_sessions(person: Viewer) -> None:
-    token = person.api_get("/api/v1/me")["csrf_token"]
-    for session in person.api_get("/api/v1/sessions?mine=true&state=live")["items"]:
-        person.context.request.delete(
-            f"{person.base_url}/api/v1/sessions/{session['id']}", headers={"X-CSRF-Token": token}
-        )
 
 
 def running(person: Viewer) -> str:
@@ -194,6 +163,7 @@ def test_a_refused_microphone_has_its_sentence(enter: Enter) -> None:
 def test_the_statistics_say_what_the_browser_measures(enter: Enter) -> None:
     person = enter("person")
     running(person)
+    person.context.grant_permissions(["clipboard-read", "clipboard-write"])
     person.press_tool("statistics")
     overlay = person.seen("statistics")
     expect(overlay).to_contain_text("1280 × 720")
@@ -201,6 +171,11 @@ def test_the_statistics_say_what_the_browser_measures(enter: Enter) -> None:
     stats = person.eventually("a rate", lambda: person.state()["stats"], lambda s: s["videoBps"] > 50_000)
     assert stats["framesPerSecond"] > 0
     assert stats["audioBps"] > 10_000
+    person.seen("copy-statistics").click()
+    copied = person.page.evaluate("() => navigator.clipboard.readText()").splitlines()
+    shown = dict(line.split(": ", 1) for line in copied)
+    assert shown["Picture"] == "1280 × 720"
+    assert {"Frames per second", "Video data rate", "Packets lost", "Round trip", "Decoding per frame"} <= set(shown)
 
 
 def test_scripts_before_the_player_stay_below_100_kilobytes(enter: Enter) -> None:
@@ -218,17 +193,57 @@ def test_scripts_before_the_player_stay_below_100_kilobytes(enter: Enter) -> Non
 
 def test_every_page_works_under_its_policy(enter: Enter) -> None:
     person = enter("person")
-    broken: list[str] = []
     person.page.add_init_script(
         "addEventListener('securitypolicyviolation', (event) => {"
-        "  (window.broken ??= []).push(`${event.violatedDirective} ${event.blockedURI}`); });"
+        "  (window.broken ??= []).push(`${location.pathname} ${event.violatedDirective} ${event.blockedURI}`); });"
     )
+    broken: list[str] = []
+    for path, testid in (
+        ("/", "titles"),
+        ("/schedule", "schedule-page"),
+        ("/admin", "sign-in-page"),
+        ("/no/such/page", "not-found-page"),
+        (f"/join/{'a' * 26}-{'b' * 43}", "error-invite_not_found"),
+    ):
+        person.page.goto(person.base_url + path)
+        person.seen(testid).wait_for()
+        broken += person.page.evaluate("() => window.broken ?? []")
     running(person)
     person.press_tool("invite")
     person.seen("create-invite").click()
     person.seen("invite-link").wait_for()
+    expect(person.seen("invite-panel").get_by_role("img")).to_be_visible()
     broken += person.page.evaluate("() => window.broken ?? []")
     assert broken == []
+
+
+def test_the_frame_of_a_page_is_painted_before_any_of_its_files_has_come(enter: Enter) -> None:
+    person = enter("person")
+    person.page.route("**/assets/**", lambda route: None)
+    person.page.goto(person.base_url, wait_until="commit")
+    logo = person.page.locator(".logo")
+    person.eventually(
+        "the first paint",
+        lambda: person.page.evaluate("() => performance.getEntriesByName('first-contentful-paint').length"),
+    )
+    before = logo.bounding_box() or {}
+    person.page.unroute_all()
+    person.page.goto(person.base_url)
+    person.seen("titles").wait_for()
+    # Nothing jumps when the style sheet and the real header arrive.
+    assert logo.bounding_box() == pytest.approx(before, abs=0.5)
+
+
+def test_nothing_moves_for_people_who_want_no_motion(enter: Enter) -> None:
+    moving = """() => document.getAnimations().filter(({ effect }) => effect.getComputedTiming().activeDuration > 1)
+                    .map(({ animationName, transitionProperty }) => animationName ?? transitionProperty)"""
+    for motion, expected in (("no-preference", True), ("reduce", False)):
+        person = enter(motion, reduced_motion=motion)
+        person.page.route("**/api/v1/titles", lambda route: None)
+        person.page.goto(person.base_url)
+        person.page.locator(".skeleton").first.wait_for()
+        assert bool(person.page.evaluate(moving)) is expected, motion
+        person.page.unroute_all()
 
 
 def test_a_browser_that_cannot_show_streams_is_told_so(enter: Enter) -> None:
