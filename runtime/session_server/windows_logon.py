@@ -1,10 +1,8 @@
 """Run the session server from the logon task of a Windows desktop. Works anywhere, which is how it is tested.
 
 A logon task has no console to write to, and nothing to ask it to stop with: the Task Scheduler can only end it, and
-would end the sessions with it. So standard output goes to rotated files, and two files take the place of signals:
-
-- while ``--running-file`` is there, the session server runs;
-- once ``--stop-file`` appears, it stops as by Ctrl-C; while it is there, it does not start.
+would end the sessions with it. So standard output goes to rotated files, and a file takes the place of signals: once
+``--stop-file`` appears, the session server stops as by Ctrl-C; while it is there, it does not start.
 
 The task starts this again every minute, which does nothing while it runs (``MultipleInstances`` is ``IgnoreNew``).
 """
@@ -13,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import signal
 import sys
 import threading
@@ -60,7 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--log", required=True, metavar="FILE")
     parser.add_argument("--log-bytes", type=int, default=10 * 1024 * 1024)
     parser.add_argument("--log-files", type=int, default=5)
-    parser.add_argument("--running-file", required=True, type=Path)
     parser.add_argument("--stop-file", required=True, type=Path)
     options = parser.parse_args(arguments)
     if options.stop_file.exists():
@@ -69,18 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout = sys.stderr = LogStream(log)
     ended = threading.Event()
     watch = threading.Thread(target=stop_when_asked, args=(options.stop_file, ended), daemon=True)
+    watch.start()
     try:
         # Imported after the streams are in place: what fails on import is then in the log too.
         from .app import main as serve
 
-        options.running_file.write_text(f"{os.getpid()}\n", "utf-8")
-        watch.start()
         return serve(["--config", options.config])
     except KeyboardInterrupt:
         return 0  # asked to stop before the session server was listening for it
     finally:
         ended.set()
-        options.running_file.unlink(missing_ok=True)
         log.close()
 
 

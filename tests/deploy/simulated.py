@@ -45,7 +45,7 @@ class SimulatedHost:
         return [json.loads(line) for line in (self.state_folder / "calls.jsonl").read_text().splitlines()]
 
     def write(self, name: str, content: Any) -> None:
-        """Files beside the state steer it: faults.json, installers.json, locks.json, gpus.json."""
+        """Files beside the state steer it: faults, installers, locks, gpus, power_plans."""
         (self.state_folder / name).write_text(json.dumps(content))
 
     def inventory(self) -> Path:

@@ -36,6 +36,8 @@ def deploy(host: SimulatedHost, *options: str) -> PlayResult:
 
 
 def test_a_failing_installer_names_the_fix_and_the_next_run_goes_on(prepared: SimulatedHost) -> None:
+    prepared.variables["windows_base_page_file_megabytes"] = 16384
+    prepared.write("power_plans.json", ["381b4222-f694-41f0-9685-ff5bb260df2e"])
     prepared.write("installers.json", {"vc_redist*": 1603})
     done = deploy(prepared)
     assert done.code == 2
@@ -46,6 +48,9 @@ def test_a_failing_installer_names_the_fix_and_the_next_run_goes_on(prepared: Si
     prepared.write("installers.json", {})
     done = deploy(prepared)
     assert done.code == 0, done.output
+    settings = prepared.state().section("settings")
+    assert settings["pagefile"] == {"automatic": False, "files": {"C": {"initial": 16384, "maximum": 16384}}}
+    assert settings["power_plan"] == "8c5e7fda-e8bf-4a96-9a85-a6e23a8c635c", "made anew where it is missing"
     assert (done := deploy(prepared)).changed() == 0, done.output
 
 

@@ -31,6 +31,11 @@ def archive(path: Path, members: dict[str, str]) -> Path:
 
 
 @pytest.fixture
+def install() -> ModuleType:
+    return load_plugin("roles/windows_base/files/tools/install_build.py")
+
+
+@pytest.fixture
 def prune() -> ModuleType:
     return load_plugin("roles/windows_base/files/tools/prune_directories.py")
 
@@ -76,6 +81,26 @@ class TestInstallBuild:
         assert not list(tmp_path.glob("city/*"))
         assert not (tmp_path.parent / "evil").exists()
 
+    def test_a_folder_that_is_scanned_gets_its_name_later(
+        self, tmp_path: Path, install: ModuleType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        refusals = [PermissionError(13, "Access is denied")] * 3
+        rename = Path.rename
+
+        def refusing(path: Path, target: Path) -> Path:
+            if refusals:
+                raise refusals.pop()
+            return rename(path, target)
+
+        monkeypatch.setattr(Path, "rename", refusing)
+        monkeypatch.setattr(install, "RENAME_PAUSE_SECONDS", 0.0)
+        (tmp_path / "new").mkdir()
+        install.rename_patiently(tmp_path / "new", tmp_path / "1")
+        assert (tmp_path / "1").is_dir()
+        refusals += [PermissionError(13, "Access is denied")] * install.RENAME_ATTEMPTS
+        with pytest.raises(PermissionError):
+            install.rename_patiently(tmp_path / "1", tmp_path / "2")
+
     def test_what_is_no_archive_or_not_there(self, tmp_path: Path) -> None:
         (tmp_path / "b.zip").write_text("text")
         for source in ("b.zip", "missing.zip"):
@@ -112,6 +137,21 @@ class TestPruneDirectories:
         monkeypatch.setattr(Path, "rename", refusing)
         assert prune.prune(tmp_path / "r", 1, []) == {"removed": ["b"], "busy": ["a"]}
         assert (tmp_path / "r/a/.stamp").exists()
+
+    def test_what_is_held_after_it_was_renamed_goes_at_the_next_run(
+        self, tmp_path: Path, prune: ModuleType, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.versions(tmp_path / "r", "ab")
+
+        def refusing(path: Path, **_options: object) -> None:
+            raise PermissionError(13, "The process cannot access the file", str(path))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(prune.shutil, "rmtree", refusing)
+            assert prune.prune(tmp_path / "r", 1, []) == {"removed": ["a"], "busy": []}
+        assert (tmp_path / "r/.removing-a").is_dir()
+        assert prune.prune(tmp_path / "r", 1, []) == {"removed": [], "busy": []}
+        assert [entry.name for entry in (tmp_path / "r").iterdir()] == ["b"]
 
     def test_an_interrupted_removal_is_finished(self, tmp_path: Path) -> None:
         (tmp_path / ".removing-a").mkdir()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.winsim import faults, modules, programs
+from tests.lab.winsim import access, faults, modules, programs
 from tests.lab.winsim.errors import ModelError
 from tests.lab.winsim.paths import split_command_line, split_path
 from tests.lab.winsim.programs import daemons, pip
@@ -107,14 +107,45 @@ def test_programs_must_be_there_and_modelled(state: State) -> None:
 def test_wrappers_are_read_as_strictly_as_they_read(state: State) -> None:
     state.write("C:\\shawl.exe", b"MZ", parents=True)
     state.write("C:\\python.exe", b"MZ")
-    daemons.start(state, "x", "C:\\shawl.exe run --name x --restart -- C:\\python.exe")
+    daemons.start(state, "x", "C:\\shawl.exe run --name x --restart -- C:\\python.exe", "LocalSystem")
     for line in (
         "C:\\shawl.exe run --name x C:\\python.exe",
         "C:\\shawl.exe run --reboot -- C:\\python.exe",
         "C:\\shawl.exe run -- C:\\missing.exe",
     ):
         with pytest.raises(ModelError):
-            daemons.start(state, "x", line)
+            daemons.start(state, "x", line, "LocalSystem")
+
+
+def test_rights_are_those_of_account_groups_and_folders_above(state: State) -> None:
+    acl, inheritance = modules.MODELS["ansible.windows.win_acl"], modules.MODELS["ansible.windows.win_acl_inheritance"]
+    state.section("users")["player"] = {"name": "player"}
+    state.section("groups")["users"].append("player")
+    state.write("C:\\Open\\file", b"x", parents=True)
+    assert access.rights(state, "player", "C:\\Open\\file") == {access.READ, access.CHANGE}
+    assert access.rights(state, "player", "C:\\Windows\\System32") == {access.READ}
+    for user, right in (("S-1-5-32-544", "FullControl"), ("S-1-5-32-545", "ReadAndExecute")):
+        acl(state, {"path": "C:\\Open", "user": user, "rights": right, "type": "allow"})
+    inheritance(state, {"path": "C:\\Open", "state": "absent"})
+    assert access.rights(state, "player", "C:\\Open\\file") == {access.READ}
+    state.write("C:\\Shut\\secret", b"x", parents=True)
+    inheritance(state, {"path": "C:\\Shut", "state": "absent"})
+    with pytest.raises(ModelError, match="player may not read"):
+        access.demand(state, "player", "C:\\Shut\\secret", access.READ)
+    acl(state, {"path": "C:\\Shut\\secret", "user": access.sid_of("player"), "rights": "Read", "type": "allow"})
+    access.demand(state, "player", "C:\\Shut\\secret", access.READ)
+    with pytest.raises(ModelError, match="no such SID"):
+        access.resolve(state, "S-1-5-21-1-2-3-4")
+
+
+def test_a_service_that_may_not_read_what_it_needs_does_not_start(state: State) -> None:
+    model = modules.MODELS["ansible.windows.win_service"]
+    state.write("C:\\Shut\\x.exe", b"MZ", parents=True)
+    modules.MODELS["ansible.windows.win_acl_inheritance"](state, {"path": "C:\\Shut", "state": "absent"})
+    settings = {"name": "x", "path": "C:\\Shut\\x.exe", "username": "NT SERVICE\\x"}
+    assert model(state, settings)["changed"]
+    with pytest.raises(ModelError, match="Access is denied"):
+        model(state, settings | {"state": "started"})
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ class LogonTask:
     """Files and command of one logon task."""
 
     def __init__(self, folder: Path, coordinator_url: str) -> None:
-        self.ready, self.running, self.stop = folder / "ready.json", folder / "logon.running", folder / "logon.stop"
+        self.ready, self.stop = folder / "ready.json", folder / "logon.stop"
         self.log = folder / "session-server.log"
         self._config = folder / "Größe und session-server.json"
         self._process: asyncio.subprocess.Process | None = None
@@ -36,7 +36,7 @@ class LogonTask:
     async def start(self, *options: str) -> asyncio.subprocess.Process:
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "runtime.session_server.windows_logon", "--config", str(self._config)),
-            *("--log", str(self.log), "--running-file", str(self.running), "--stop-file", str(self.stop), *options),
+            *("--log", str(self.log), "--stop-file", str(self.stop), *options),
         )
         return self._process
 
@@ -63,11 +63,9 @@ async def task(tmp_path: Path, coordinator: FakeCoordinator) -> AsyncIterator[Lo
 async def test_it_runs_until_the_stop_file_appears(task: LogonTask) -> None:
     process = await task.start()
     await task.until_ready()
-    assert int(task.running.read_text()) == process.pid
     task.stop.touch()
     async with asyncio.timeout(START_SECONDS):
         assert await process.wait() == 0
-    assert not task.running.exists()
     assert "control interface on" in task.log.read_text()
 
 
@@ -86,7 +84,6 @@ async def test_the_log_is_bounded_and_has_what_fails(task: LogonTask, tmp_path: 
         process = await task.start("--log-bytes", "200", "--log-files", "2")
         async with asyncio.timeout(START_SECONDS):
             assert await process.wait() == 2
-    assert not task.running.exists()
     logs = sorted(path.name for path in tmp_path.glob("session-server.log*"))
     assert logs in (["session-server.log", "session-server.log.1"], ["session-server.log.1"])
     assert "surprise" in (tmp_path / "session-server.log.1").read_text("utf-8")

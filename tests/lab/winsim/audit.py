@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from . import access
 from .state import State
 
 DATA = "C:\\ProgramData\\Pixelstream"
@@ -20,6 +21,7 @@ SECRETS = ("lab-control-secret", "lab-desktop-password")
 def faults(state: State) -> Iterator[str]:
     """Everything about one host that is not as it should be."""
     yield from _rights(state)
+    yield from _programs(state)
     yield from _ways_in(state)
     yield from _texts(state)
     for name, wanted in (("longpathsenabled", 1), ("hibernateenabled", 0), ("tdrdelay", 10)):
@@ -49,6 +51,23 @@ def _rights(state: State) -> Iterator[str]:
             yield f"the desktop's account is in {groups}"
         if "pixelstream" not in state.section("rights").get("SeDenyNetworkLogonRight", []):
             yield "the desktop's account may log on by network"
+
+
+def _programs(state: State) -> Iterator[str]:
+    """What administrators and services run is not for titles to change, and no private key is for them to read."""
+    accounts = ("nt service\\pixelstreamsessionserver" if _is_service(state) else "pixelstream", "nobody")
+    for account in accounts:
+        for folder in (
+            "C:\\Pixelstream",
+            "C:\\Pixelstream\\tools",
+            "C:\\Pixelstream\\releases",
+            "C:\\PixelstreamTitles",
+        ):
+            if access.CHANGE in access.rights(state, account, folder):
+                yield f"{account} may change {folder}"
+        for file in ("tls\\privkey.pem", "nginx.stamp"):
+            if state.path(f"{DATA}\\{file}").exists() and access.rights(state, account, f"{DATA}\\{file}"):
+                yield f"{account} may read {file}"
 
 
 def _is_service(state: State) -> bool:

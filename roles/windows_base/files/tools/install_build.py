@@ -14,8 +14,12 @@ import json
 import os
 import shutil
 import sys
+import time
 import zipfile
 from pathlib import Path
+
+RENAME_ATTEMPTS = 60
+RENAME_PAUSE_SECONDS = 1.0
 
 
 class BuildError(Exception):
@@ -58,6 +62,19 @@ def stripped(folder: Path) -> Path:
     return entries[0]
 
 
+def rename_patiently(build: Path, destination: Path) -> None:
+    """A virus scanner that looks at the new files keeps Windows from renaming their folder; it is done in a while."""
+    for attempt in range(RENAME_ATTEMPTS):
+        try:
+            build.rename(destination)
+        except PermissionError:
+            if attempt + 1 == RENAME_ATTEMPTS:
+                raise
+            time.sleep(RENAME_PAUSE_SECONDS)
+        else:
+            return
+
+
 def install(source: Path, destination: Path, executable: str, sha256: str, strip: bool) -> None:
     """Make ``destination``; raises :class:`BuildError` and leaves nothing when that fails."""
     if not source.exists():
@@ -83,7 +100,7 @@ def install(source: Path, destination: Path, executable: str, sha256: str, strip
                 "the archive (build.strip drops one leading directory)."
             )
         (build / ".stamp").write_text(destination.name + "\n")
-        build.rename(destination)
+        rename_patiently(build, destination)
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
 

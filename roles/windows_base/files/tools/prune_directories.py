@@ -3,12 +3,14 @@
     prune_directories.py DIRECTORY --keep N [--protect PATH]...
 
 Prints JSON: ``removed`` and ``busy`` (names). Windows refuses to rename a directory while a file in it is open or
-runs, so a rename is the test: what cannot be renamed is in use and stays whole.
+runs, so a rename is the test: what cannot be renamed is in use and stays whole. What somebody, a virus scanner say,
+holds after that goes at the next run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -34,10 +36,12 @@ def make_writable_and_retry(function: Callable[[str], Any], path: str, _error: B
 
 
 def remove(directory: Path) -> None:
-    if sys.version_info >= (3, 12):
-        shutil.rmtree(directory, onexc=make_writable_and_retry)
-    else:
-        shutil.rmtree(directory)
+    """As much of it as can be; the next run takes the rest."""
+    with contextlib.suppress(OSError):
+        if sys.version_info >= (3, 12):
+            shutil.rmtree(directory, onexc=make_writable_and_retry)
+        else:
+            shutil.rmtree(directory)
 
 
 def prune(root: Path, keep: int, protect: list[str]) -> dict[str, list[str]]:

@@ -5,46 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 
+from tests.lab.winsim.access import resolve, sid_of
 from tests.lab.winsim.errors import ModelError
 from tests.lab.winsim.state import State
 
 from .registry_of_models import Arguments, Result, given, model
 
-_BUILT_IN = {
-    "system",
-    "localservice",
-    "networkservice",
-    "local service",
-    "network service",
-    "administrators",
-    "users",
-    "everyone",
-    "authenticated users",
-    "creator owner",
-    "owner rights",
-    "trustedinstaller",
-    "localsystem",
-}
 _RIGHT = re.compile(r"Se\w+(Right|Privilege)")
-
-
-def resolve(state: State, account: str) -> str:
-    """Canonical lower-case name of an account that exists; raises :class:`ModelError` as SID translation does."""
-    domain, _, name = account.rpartition("\\")
-    lower, place = name.lower(), domain.lower()
-    if place == "nt service":
-        if lower not in state.section("services"):
-            raise ModelError(
-                f"account_name {account} is not a valid account, cannot get SID: no service of that name is installed"
-            )
-        return f"nt service\\{lower}"
-    if place in ("", "nt authority", "builtin") and lower in _BUILT_IN:
-        return lower
-    if place in ("", ".", state.computer.lower()) and (
-        lower in state.section("users") or lower in state.section("groups")
-    ):
-        return lower
-    raise ModelError(f"account_name {account} is not a valid account, cannot get SID")
 
 
 def _digest(password: str) -> str:
@@ -62,7 +29,7 @@ def win_user(state: State, arguments: Arguments) -> Result:
         return {"changed": state.drop(users, key)}
     present = users.get(key)
     if wanted_state == "query":
-        return {"state": "present" if present else "absent"}
+        return {"state": "present", "sid": sid_of(key)} if present else {"state": "absent"}
     wanted = given(
         arguments,
         "name",
@@ -81,10 +48,9 @@ def win_user(state: State, arguments: Arguments) -> Result:
         wanted["password_sha256"] = _digest(password)
     changed = state.merge(users, key, wanted)
     if arguments.get("groups") is not None:
-        changed |= _join_groups(
-            state, key, [str(group).lower() for group in arguments["groups"]], arguments.get("groups_action", "replace")
-        )
-    return {"changed": changed, "name": arguments["name"], "state": "present"}
+        groups = [resolve(state, str(group)) for group in arguments["groups"]]
+        changed |= _join_groups(state, key, groups, arguments.get("groups_action", "replace"))
+    return {"changed": changed, "name": arguments["name"], "state": "present", "sid": sid_of(key)}
 
 
 def _join_groups(state: State, user: str, wanted: list[str], action: str) -> bool:

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.lab.winsim.access import resolve
 from tests.lab.winsim.errors import ModelError
 from tests.lab.winsim.state import State
 
-from .accounts import resolve
 from .registry_of_models import Arguments, Result, model
 
 _RIGHTS = {

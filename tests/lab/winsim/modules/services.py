@@ -8,10 +8,10 @@ import fnmatch
 from typing import Any
 
 from tests.lab.winsim import paths, programs
+from tests.lab.winsim.access import resolve
 from tests.lab.winsim.errors import ModelError
 from tests.lab.winsim.state import State
 
-from .accounts import resolve
 from .registry_of_models import Arguments, Result, given, model
 
 _SHOWN = ("name", "display_name", "state", "start_mode", "path", "username", "dependencies", "description")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import ssl
 from typing import Any
 
@@ -68,7 +69,10 @@ def win_timezone(state: State, arguments: Arguments) -> Result:
 def win_power_plan(state: State, arguments: Arguments) -> Result:
     name = arguments.get("name")
     guid = arguments.get("guid") or next((known for known, plan in _PLANS.items() if plan == name), None)
-    if guid not in _PLANS:
+    # Machines with modern standby come with "Balanced" alone: tests say so in power_plans.json.
+    known = state.root / "power_plans.json"
+    plans = json.loads(known.read_text()) if known.exists() else list(_PLANS)
+    if guid not in (*plans, *state.section("settings").get("power_plans_made", [])):
         raise ModelError(f"Defined power_plan: ({name or guid}) is not available")
     before = state.section("settings").get("power_plan", "381b4222-f694-41f0-9685-ff5bb260df2e")
     state.put(state.section("settings"), "power_plan", guid)
@@ -77,7 +81,7 @@ def win_power_plan(state: State, arguments: Arguments) -> Result:
 
 @model("community.windows.win_pagefile")
 def win_pagefile(state: State, arguments: Arguments) -> Result:
-    settings, changed = state.section("settings"), False
+    settings, replaced = state.section("settings"), False
     before = settings.get("pagefile", {"automatic": True, "files": {}})
     after = {"automatic": before["automatic"], "files": dict(before["files"])}
     if arguments.get("automatic") is not None:
@@ -89,14 +93,19 @@ def win_pagefile(state: State, arguments: Arguments) -> Result:
         if not arguments.get("system_managed") and arguments.get("maximum_size") is None:
             raise ModelError("When present state set, all parameters must be set: initial_size, maximum_size")
         size = {"initial": arguments.get("initial_size"), "maximum": arguments.get("maximum_size")}
+        # With override, which is the default, the module removes what is there first and reports that as a change.
+        replaced = arguments.get("override", True) and drive in after["files"]
         after["files"][drive] = {"initial": 0, "maximum": 0} if arguments.get("system_managed") else size
         if after["automatic"]:
             raise ModelError("Automatic managed pagefile is on: set automatic to false in the same task")
     elif action == "absent":
         after["files"].pop(drive, None)
-    changed = before != after
+    changed = before != after or replaced
     state.put(settings, "pagefile", after)
-    shown = [{"name": f"{name}:\\pagefile.sys", **size} for name, size in after["files"].items()]
+    shown = [
+        {"name": f"{name}:\\pagefile.sys", "initial_size": size["initial"], "maximum_size": size["maximum"]}
+        for name, size in after["files"].items()
+    ]
     return {"changed": changed, "automatic_managed_pagefiles": after["automatic"], "pagefiles": shown}
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.lab.winsim import paths
+from tests.lab.winsim import paths, programs
+from tests.lab.winsim.access import resolve
 from tests.lab.winsim.errors import ModelError
 from tests.lab.winsim.state import State
 
-from .accounts import resolve
 from .registry_of_models import Arguments, Result, model
 
 _NOT_KEPT = {"state", "password", "update_password", "name", "path"}
@@ -52,6 +52,8 @@ def win_scheduled_task_stat(state: State, arguments: Arguments) -> Result:
     if task is None:
         return {"folder_exists": inside, "task_exists": False}
     status = task.get("_status", "TASK_STATE_READY")
+    if status == "TASK_STATE_RUNNING" and programs.daemons.has_ended(state, key_of(arguments)):
+        status = "TASK_STATE_READY"
     if task.get("enabled") is False:
         status = "TASK_STATE_DISABLED"
     return {

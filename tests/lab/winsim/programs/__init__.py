@@ -59,7 +59,7 @@ def run_powershell(state: State, text: str, kind: str) -> Finished:
 
 
 def start_service(state: State, service: dict[str, Any]) -> None:
-    daemons.start(state, service["name"], service["path"])
+    daemons.start(state, service["name"], service["path"], service["username"])
 
 
 def stop_service(state: State, service: dict[str, Any]) -> None:

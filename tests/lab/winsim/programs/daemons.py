@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.lab.winsim import paths
+from tests.lab.winsim import access, paths
 from tests.lab.winsim.errors import ModelError
 from tests.lab.winsim.state import HOSTS_FILE, State
 
@@ -30,9 +30,12 @@ POWER_OFF_SECONDS = 2.0
 PROJECT = Path(__file__).resolve().parents[4]
 
 
-def start(state: State, name: str, command_line: str) -> None:
-    """Run what a service or task names; raises :class:`ModelError` when its wrapper's own arguments are wrong."""
-    words = _unwrap(state, paths.split_command_line(command_line))
+def start(state: State, name: str, command_line: str, account: str) -> None:
+    """Run what a service or task names; raises :class:`ModelError` when its wrapper's own arguments are wrong, or its
+    account may not do what the program is about to do."""
+    everything = paths.split_command_line(command_line)
+    words = _unwrap(state, everything)
+    _check_rights(state, everything, words, access.resolve(state, account))
     interpreter = os.environ.get("WINSIM_RUNTIME")
     if words[1:2] != ["-m"] or words[2] not in _RUNTIME_MODULES or interpreter is None or not state.writing:
         return
@@ -85,6 +88,29 @@ def _unwrap(state: State, words: list[str]) -> list[str]:
     if not command or not state.path(command[0]).is_file():
         raise ModelError(f"shawl: cannot find {command[:1]}")
     return command
+
+
+def _check_rights(state: State, everything: list[str], words: list[str], account: str) -> None:
+    """The program really runs as this machine's root, so what its own account may do is looked up."""
+    for program in {everything[0], words[0]}:
+        access.demand(state, account, program, access.READ)
+    for option in ("--log-dir", "--cwd", "-p"):
+        if option in everything:
+            access.demand(state, account, everything[everything.index(option) + 1], access.CHANGE)
+    if "--log" in words:
+        access.demand(state, account, paths.parent(words[words.index("--log") + 1]), access.CHANGE)
+    if "--config" in words:
+        file = words[words.index("--config") + 1]
+        access.demand(state, account, file, access.READ)
+        settings = json.loads(state.path(file).read_text())
+        access.demand(state, account, settings["data_directory"], access.CHANGE)
+        if "coordinator_ca_file" in settings:
+            access.demand(state, account, settings["coordinator_ca_file"], access.READ)
+    if paths.name(words[0]).lower() == "nginx.exe":
+        text = state.path(paths.join(words[words.index("-p") + 1], words[words.index("-c") + 1])).read_text()
+        for found in re.findall(r"[A-Za-z]:/[^\";\s]+", text):
+            if state.path(found).is_file():
+                access.demand(state, account, found, access.READ)
 
 
 def _with_hosts_file(state: State) -> list[str]:
@@ -152,6 +178,11 @@ def running(state: State, name: str) -> bool:
     return pid is not None and _alive(pid, _CHILDREN.get(pid))
 
 
+def has_ended(state: State, name: str) -> bool:
+    """Whether a real process was started for it that is there no longer."""
+    return name in state.section("processes") and not running(state, name)
+
+
 def _alive(pid: int, process: subprocess.Popen[bytes] | None) -> bool:
     if process is not None:
         return process.poll() is None
@@ -176,7 +207,7 @@ def power_on(state: State) -> None:
     state.document["processes"] = {}
     for service in state.section("services").values():
         if service["state"] == "running" and not service["path"].lower().startswith("c:\\windows\\"):
-            start(state, service["name"], service["path"])
+            start(state, service["name"], service["path"], service["username"])
     for key, task in state.section("tasks").items():
         if task.get("_status") == "TASK_STATE_RUNNING":
             start_task(state, key, task)
@@ -188,7 +219,7 @@ def start_task(state: State, key: str, task: dict[str, Any]) -> None:
     if running(state, key):
         return
     action = task["actions"][0]
-    start(state, key, f'"{action["path"]}" {action.get("arguments") or ""}')
+    start(state, key, f'"{action["path"]}" {action.get("arguments") or ""}', task["username"])
     task["_status"] = "TASK_STATE_RUNNING"
 
 
@@ -200,11 +231,14 @@ def power_cycle(state: State) -> None:
     settings = state.section("settings")
     logon = settings.get("auto_logon")
     settings["logged_on"] = [logon["user"]] if logon else []
+    desktops = {f"hku\\{access.sid_of(user)}\\volatile environment".lower() for user in settings["logged_on"]}
+    registry = {key: values for key, values in state.section("registry").items() if not key.startswith("hku\\")}
+    state.document["registry"] = registry | {key: {} for key in desktops}
     for service in state.section("services").values():
         automatic = service["start_mode"] in ("auto", "delayed")
         service["state"] = "running" if automatic else "stopped"
         if automatic and not service["path"].lower().startswith("c:\\windows\\"):
-            start(state, service["name"], service["path"])
+            start(state, service["name"], service["path"], service["username"])
     for key, task in state.section("tasks").items():
         at_logon = any(str(trigger.get("type")).lower() == "logon" for trigger in task.get("triggers") or [])
         task["_status"] = "TASK_STATE_READY"

@@ -81,7 +81,12 @@ def w32tm(call: Call) -> Finished:
 
 @program("powercfg.exe")
 def powercfg(call: Call) -> Finished:
-    if [word.lower() for word in call.words] not in (["/hibernate", "off"], ["/hibernate", "on"]):
+    words = [word.lower() for word in call.words]
+    if words[:1] == ["/duplicatescheme"] and len(words) == 3:
+        settings = call.state.section("settings")
+        call.state.put(settings, "power_plans_made", [*settings.get("power_plans_made", []), words[2]])
+        return Finished(0, f"Power Scheme GUID: {words[2]}\r\n")
+    if words not in (["/hibernate", "off"], ["/hibernate", "on"]):
         return refuse(call)
     call.state.put(call.state.section("settings"), "hibernate", call.words[1].lower())
     return Finished()
