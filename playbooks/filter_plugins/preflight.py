@@ -10,7 +10,16 @@ from typing import Any
 import yaml
 
 HOST_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
-OWN_COMMANDS = ("/opt/pixelstream", "pixelstream", "nginx:", "/usr/sbin/nginx", "mongod", "turnserver", "coturn")
+OWN_COMMANDS = (
+    "/opt/pixelstream",
+    "pixelstream",
+    "nginx:",
+    "/usr/sbin/nginx",
+    "mongod",
+    "turnserver",
+    "coturn",
+    "prometheus",
+)
 MEGABYTE = 1_000_000
 # Facts of the inventory that several roles read; inventory/example describes them.
 SHARED_FACTS = (
@@ -103,6 +112,7 @@ def inventory_findings(host: Mapping[str, Any], groups: Mapping[str, list[str]])
             "edge_mode is direct, so this host needs host_public_name, its own DNS name. "
             "Set it beside the host in hosts.yml."
         )
+    findings += _database_findings(host, groups)
     first, count = int(host.get("relay_port_first", 8900)), int(host.get("relay_port_count", 100))
     if not 1024 <= first <= first + count - 1 <= 65535:
         findings.append(
@@ -113,6 +123,30 @@ def inventory_findings(host: Mapping[str, Any], groups: Mapping[str, list[str]])
         findings.append(
             f"relay_port_count is {count}, but capacity is {host['capacity']}: each session needs a port. "
             "Raise relay_port_count."
+        )
+    return findings
+
+
+def _database_findings(host: Mapping[str, Any], groups: Mapping[str, list[str]]) -> list[str]:
+    """Return why the coordinators would not share one database."""
+    if "coordinator" not in host["group_names"]:
+        return []
+    engine = host.get("mongodb_engine", "embedded")
+    coordinators, members = len(groups.get("coordinator", [])), len(groups.get("mongodb", []))
+    findings = []
+    if engine == "embedded" and coordinators > 1:
+        findings.append(
+            f"there are {coordinators} coordinators, but the embedded database serves one machine. "
+            "Set mongodb_engine to packages or external."
+        )
+    if engine == "packages" and coordinators > 1 and not members:
+        findings.append(
+            f"there are {coordinators} coordinators, and each would get a database of its own. "
+            "Put the machines that are to run MongoDB into the group mongodb."
+        )
+    if engine == "packages" and members and members % 2 == 0:
+        findings.append(
+            f"the group mongodb has {members} machines, of which no majority is left when one fails. Use one or three."
         )
     return findings
 
@@ -149,7 +183,10 @@ def secret_findings(host: Mapping[str, Any]) -> list[str]:
 
 
 def expected_ports(host: Mapping[str, Any]) -> list[tuple[str, int, str]]:
-    """Return (protocol, port, what for) of everything this deployment listens on, on this host."""
+    """Return (protocol, port, variable) of everything this deployment listens on, on this host.
+
+    The variable is the one that moves the port; empty where none does.
+    """
     mine = host["group_names"]
     wanted: list[tuple[str, int, str]] = []
     direct = host.get("edge_mode", "central") == "direct"
@@ -166,6 +203,14 @@ def expected_ports(host: Mapping[str, Any]) -> list[tuple[str, int, str]]:
         ]
         if host.get("mongodb_engine", "embedded") == "embedded":
             wanted.append(("tcp", int(host.get("mongodb_listen_port", 27017)), "mongodb_listen_port"))
+    if host.get("mongodb_engine") == "packages" and "mongodb" in mine:
+        wanted.append(("tcp", int(host.get("mongodb_listen_port", 27017)), "mongodb_listen_port"))
+    if "turn" in mine:
+        wanted += [(kind, port, "") for kind in ("tcp", "udp") for port in (3478, 5349)]
+        first, count = int(host.get("turn_first_port", 49160)), int(host.get("turn_port_count", 200))
+        wanted += [("udp", port, "turn_first_port") for port in range(first, first + count)]
+    if "observability" in mine and host.get("observability_prometheus_install", True):
+        wanted.append(("tcp", 9090, ""))
     if "streaming" in mine:
         wanted.append(("tcp", int(host.get("session_server_listen_port", 8750)), "session_server_listen_port"))
         first, count = int(host.get("relay_port_first", 8900)), int(host.get("relay_port_count", 100))
@@ -187,11 +232,19 @@ def machine_findings(
         findings.append(
             f"the processor is {facts.get('architecture')}, but x86_64 and aarch64 are supported. Use another machine."
         )
+    if look["effective_user_id"] != 0:
+        findings.append(
+            f"{look['user']} is not root, and everything here needs root's rights. Set ansible_user to root, or "
+            "ansible_become: true (and ansible_become_password, in the vault, if sudo asks for one)."
+        )
+    by_free: dict[int, list[str]] = {}  # paths on one file system have the same and are one finding
     for path, free in look["free_bytes"].items():
+        by_free.setdefault(free, []).append(path)
+    for free, paths in by_free.items():
         if free < limits["disk_free_bytes"]:
             findings.append(
-                f"{path} has {free // MEGABYTE} MB free, but {limits['disk_free_bytes'] // MEGABYTE} MB are needed. "
-                "Free some (journalctl --vacuum-size=200M, old builds) or enlarge the disk."
+                f"{' and '.join(paths)}: {free // MEGABYTE} MB free, but {limits['disk_free_bytes'] // MEGABYTE} MB "
+                "are needed. Free some (journalctl --vacuum-size=200M, old builds) or enlarge the disk."
             )
     difference = look["epoch_seconds"] - limits["now_seconds"]
     # What the connection itself takes is not the clock's fault.
@@ -205,13 +258,14 @@ def machine_findings(
     for listener in look["listeners"]:
         variable = wanted.get((listener["protocol"], listener["port"]))
         command = listener["command"]
-        if variable and not any(own in command for own in OWN_COMMANDS):
+        if variable is not None and not any(own in command for own in OWN_COMMANDS):
             foreign.setdefault(variable, []).append(
                 f"{listener['protocol']} {listener['port']} by {command.split(' ')[0] or 'the kernel'}"
             )
     for variable, taken in foreign.items():
         findings.append(
-            f"taken already: {', '.join(sorted(set(taken))[:5])}. Stop that program, or set {variable} to other ports."
+            f"taken already: {', '.join(sorted(set(taken))[:5])}. Stop that program"
+            + (f", or set {variable} to other ports." if variable else ".")
         )
     for name, found in look["addresses"].items():
         if not found:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 ENDED = ("ended", "failed")
 
 
 def report(
-    _hosts: Any, groups: Mapping[str, list[str]], hostvars: Mapping[str, Any], answers: Mapping[str, Mapping[str, Any]]
+    hosts: Collection[str],
+    groups: Mapping[str, list[str]],
+    hostvars: Mapping[str, Any],
+    answers: Mapping[str, Mapping[str, Any]],
+    problem: str = "",
 ) -> dict[str, Any]:
-    """Return ``{"machines": {name: ...}}``: each machine of the inventory with what it said and what its host said."""
+    """Return ``{"machines": {name: ...}}``: each of ``hosts`` with what it said and what its session server said.
+
+    ``problem`` is why no coordinator could ask the session servers; it then is in the report too.
+    """
     names = sorted(
         {
             name
             for group in ("coordinator", "streaming", "mongodb", "turn", "observability")
             for name in groups.get(group, [])
+            if name in hosts
         }
     )
     machines: dict[str, Any] = {}
@@ -45,7 +53,7 @@ def report(
                     ],
                 }
         machines[name] = entry
-    return {"machines": machines}
+    return {"machines": machines} | ({"problem": problem.strip().splitlines()[-1]} if problem.strip() else {})
 
 
 def _machine_cells(entry: Mapping[str, Any]) -> list[str]:
@@ -83,6 +91,8 @@ def table(status: Mapping[str, Any]) -> str:
         ]
         if "error" in entry.get("host", {}):
             lines.append(f"{name}: {entry['host']['error']}")
+    if "problem" in status:
+        lines.append(f"No coordinator could ask the streaming hosts: {status['problem']}")
     return "\n".join(lines)
 
 

@@ -36,6 +36,10 @@ options:
     description: Bundle of authorities to trust instead of the system's.
     type: str
     default: ''
+  trust_any:
+    description: Whether an authority that is not known is fine. The name is looked at nevertheless.
+    type: bool
+    default: false
   seconds:
     description: Deadline of the connection and of each read.
     type: float
@@ -72,6 +76,20 @@ days_left:
 """
 
 
+def trusted_by_itself(address: tuple[str, int], name: str, seconds: float) -> ssl.SSLContext:
+    """Return a context that trusts the certificate which is served there now: its name and its end still count."""
+    look = ssl.create_default_context()
+    look.check_hostname, look.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(address, timeout=seconds) as plain,
+        look.wrap_socket(plain, server_hostname=name) as secure,
+    ):
+        served = secure.getpeercert(binary_form=True)
+    context = ssl.create_default_context(cadata=ssl.DER_cert_to_PEM_cert(served or b""))
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -80,16 +98,21 @@ def main() -> None:
             "https_port": {"type": "int", "default": 443},
             "path": {"type": "str", "default": "/"},
             "ca_file": {"type": "str", "default": ""},
+            "trust_any": {"type": "bool", "default": False},
             "seconds": {"type": "float", "default": 10.0},
         },
         supports_check_mode=True,
     )
     values = module.params
-    context = ssl.create_default_context(cafile=values["ca_file"] or None)
+    address = (values["address"], values["https_port"])
     status, reason, content, days_left = 0, "", "", None
     try:
+        if values["trust_any"]:
+            context = trusted_by_itself(address, values["name"], values["seconds"])
+        else:
+            context = ssl.create_default_context(cafile=values["ca_file"] or None)
         with (
-            socket.create_connection((values["address"], values["https_port"]), timeout=values["seconds"]) as plain,
+            socket.create_connection(address, timeout=values["seconds"]) as plain,
             context.wrap_socket(plain, server_hostname=values["name"]) as secure,
         ):
             ends = ssl.cert_time_to_seconds(str((secure.getpeercert() or {})["notAfter"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import socket
 import time
@@ -52,6 +53,14 @@ epoch_seconds:
 listeners:
   description: What listens on TCP or is bound on UDP, each with protocol, port and command.
   type: list
+  returned: always
+effective_user_id:
+  description: The number of the user as whom Ansible works there.
+  type: int
+  returned: always
+user:
+  description: The name of that user.
+  type: str
   returned: always
 addresses:
   description: Addresses of each name; empty when it is not known.
@@ -110,6 +119,13 @@ def addresses(name: str) -> list[str]:
         return []
 
 
+def user_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -123,6 +139,8 @@ def main() -> None:
         free_bytes={path: free_bytes(path) for path in module.params["paths"]},
         epoch_seconds=time.time(),
         listeners=listeners(),
+        effective_user_id=os.geteuid(),
+        user=user_name(),
         addresses={name: addresses(name) for name in module.params["names"]},
     )
 

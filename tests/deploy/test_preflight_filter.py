@@ -31,6 +31,8 @@ LIMITS: dict[str, Any] = {
     "round_trip_seconds": 3.0,
 }
 LOOK: dict[str, Any] = {
+    "effective_user_id": 0,
+    "user": "root",
     "free_bytes": {"/opt": 9_000_000_000},
     "epoch_seconds": 1_000_000.5,
     "listeners": [],
@@ -57,6 +59,21 @@ def test_a_good_inventory_has_no_finding() -> None:
         ({"relay_port_first": 80}, GROUPS, "1024 to 65535"),
         ({"relay_port_first": 65500}, GROUPS, "1024 to 65535"),
         ({"relay_port_count": 2, "capacity": 3}, GROUPS, "Raise relay_port_count"),
+        (
+            {"group_names": ["coordinator"]},
+            {"coordinator": ["hub", "gpu1"]},
+            "the embedded database serves one machine",
+        ),
+        (
+            {"group_names": ["coordinator"], "mongodb_engine": "packages"},
+            {"coordinator": ["hub", "gpu1"]},
+            "into the group mongodb",
+        ),
+        (
+            {"group_names": ["coordinator"], "mongodb_engine": "packages"},
+            {"coordinator": ["gpu1"], "mongodb": ["a", "b"]},
+            "Use one or three",
+        ),
     ],
 )
 def test_inventory_findings(change: dict[str, Any], groups: dict[str, list[str]], words: str) -> None:
@@ -88,6 +105,8 @@ def test_secret_findings(host: dict[str, Any], change: dict[str, Any], words: st
         ({}, {"distribution_version": "11"}, "Debian 12/13"),
         ({}, {"architecture": "riscv64"}, "riscv64"),
         ({"free_bytes": {"/opt": 1_000_000}}, {}, "1 MB free, but 3000 MB"),
+        ({"free_bytes": {"/opt": 1_000_000, "/var": 1_000_000}}, {}, "/opt and /var: 1 MB free"),
+        ({"effective_user_id": 1000, "user": "debian"}, {}, "debian is not root"),
         ({"epoch_seconds": 1_000_100.0}, {}, "100 s ahead of"),
         ({"epoch_seconds": 999_900.0}, {}, "100 s behind"),
         ({"addresses": {"play.test": []}}, {}, "does not know the name play.test"),
@@ -107,6 +126,24 @@ def test_machine_findings(look: dict[str, Any], facts: dict[str, Any], words: st
     found = plugin.machine_findings({**LOOK, **look}, GPU, {**FACTS, **facts}, LIMITS)
     assert len(found) == 1
     assert words in found[0]
+
+
+@pytest.mark.parametrize(
+    ("group", "change", "listener", "words"),
+    [
+        ("turn", {}, ("udp", 49200), "set turn_first_port to other ports"),
+        ("turn", {}, ("tcp", 3478), "tcp 3478 by /usr/bin/other. Stop that program."),
+        ("observability", {}, ("tcp", 9090), "tcp 9090 by"),
+        ("mongodb", {"mongodb_engine": "packages"}, ("tcp", 27017), "set mongodb_listen_port"),
+    ],
+)
+def test_ports_of_every_group_are_looked_at(
+    group: str, change: dict[str, Any], listener: tuple[str, int], words: str
+) -> None:
+    host = {**HUB, "group_names": [group], **change}
+    taken = {"protocol": listener[0], "port": listener[1], "command": "/usr/bin/other"}
+    (found,) = plugin.machine_findings({**LOOK, "listeners": [taken]}, host, FACTS, LIMITS)
+    assert words in found
 
 
 def test_our_own_services_do_not_take_our_ports() -> None:

@@ -38,7 +38,8 @@ HOSTVARS: dict[str, Any] = {
 
 
 def test_report_and_table() -> None:
-    report = status.report(None, GROUPS, HOSTVARS, {"gpu1": ANSWER, "gpu2": {"error": "timed out"}, "win1": ANSWER})
+    hosts = ["hub", "gpu1", "gpu2", "win1"]
+    report = status.report(hosts, GROUPS, HOSTVARS, {"gpu1": ANSWER, "gpu2": {"error": "timed out"}, "win1": ANSWER})
     machines = report["machines"]
     assert [session["session_id"] for session in machines["gpu1"]["host"]["sessions"]] == ["s1"], (
         "ended ones are history"
@@ -58,3 +59,16 @@ def test_report_and_table() -> None:
         "gpu2: timed out",
         "win1: car streaming, 3 people, build 7, s1",
     ]
+
+
+def test_a_limit_leaves_the_other_machines_out() -> None:
+    report = status.report(["gpu1"], GROUPS, HOSTVARS, {"gpu1": ANSWER, "gpu2": {"error": "timed out"}})
+    assert list(report["machines"]) == ["gpu1"]
+
+
+def test_machines_are_told_of_although_no_coordinator_could_ask() -> None:
+    report = status.report(["hub", "gpu1"], GROUPS, HOSTVARS, {}, "Traceback\nConnection refused\n")
+    assert report["problem"] == "Connection refused"
+    lines = status.table(report).splitlines()
+    assert lines[-1] == "No coordinator could ask the streaming hosts: Connection refused"
+    assert "5.2 GB" in lines[1]
