@@ -117,6 +117,9 @@ class GpuSlots(Config, frozen=True, kw_only=True):
 
     slots: Annotated[int, Meta(ge=0, le=64)]
     vram_bytes: Annotated[int, Meta(ge=0)] = 0  # 0: as the host reports
+    name: str = ""
+    # Streams that its encoder takes at once; 0: no limit is known.
+    encoder_sessions: Annotated[int, Meta(ge=0)] = 0
 
 
 class SessionServer(Config, frozen=True, kw_only=True):

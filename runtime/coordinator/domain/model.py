@@ -107,6 +107,8 @@ class Build:
 class GpuSlots:
     slots: int
     vram_bytes: int = 0
+    name: str = ""
+    encoder_sessions: int = 0  # at once; 0: no limit is known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

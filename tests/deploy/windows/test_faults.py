@@ -120,4 +120,8 @@ def test_encoders_for_fewer_sessions_than_the_capacity_are_a_fault(host: Simulat
     host.variables |= {"gpus": [{"index": 0, "slots": 9}], "capacity": 9}
     done = host.play([], roles=["gpu_driver"])
     assert done.code == 2
+    assert "encodes 8 streams at once, but has 9 slots" in " ".join(done.output.split())
+    host.variables |= {"gpus": [{"index": 0, "slots": 8}]}
+    done = host.play([], roles=["gpu_driver"])
+    assert done.code == 2
     assert "encode 8 streams at once, but its capacity is 9" in " ".join(done.output.split())

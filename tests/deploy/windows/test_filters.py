@@ -57,6 +57,25 @@ def test_cards_as_nvidia_smi_tells_them(cards: ModuleType) -> None:
     assert cards.gpus(["NVIDIA-SMI has failed because it couldn't communicate, with, the, driver"], limits) == []
 
 
+def test_the_registry_keeps_what_a_deployment_saw_of_the_cards() -> None:
+    registry_gpus = load_plugin("playbooks/filter_plugins/registry_gpus.py").registry_gpus
+    inventory = [{"index": 0, "slots": 2}, {"index": 1, "vram_bytes": 5}]
+    seen = [{"index": 0, "name": "RTX A4000", "memory_total_bytes": 16, "encoder_sessions": 0}]
+    deployed = {
+        "0": {"slots": 2, "name": "RTX A4000", "vram_bytes": 16, "encoder_sessions": 0},
+        "1": {"slots": 1, "name": "", "vram_bytes": 5, "encoder_sessions": 0},
+    }
+    assert registry_gpus(inventory, seen, {}) == deployed
+    assert registry_gpus(inventory, None, deployed) == deployed, "a run that does not look forgets nothing"
+    assert registry_gpus(inventory[:1], [], deployed)["0"] == {
+        "slots": 2,
+        "name": "",
+        "vram_bytes": 0,
+        "encoder_sessions": 0,
+    }
+    assert registry_gpus([{"index": 3, "slots": 4}], None, {}) == {"3": {"slots": 4}}
+
+
 @pytest.mark.parametrize("word", ["plain", "two words", "", 'q"q', "C:\\end\\", "C:\\end space\\", '\\\\"', "Größe"])
 def test_arguments_are_read_back(lines: ModuleType, word: str) -> None:
     quoted = lines.windows_argument(word)
