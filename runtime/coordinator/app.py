@@ -33,6 +33,7 @@ from .capacity import Capacity
 from .catalogue import Catalogue
 from .config import CoordinatorConfig
 from .domain.model import Host, Session, Title
+from .extension import Extension
 from .fleet import Fleet
 from .handlers.access import callback_url
 from .hosts import COORDINATOR, HostClient
@@ -142,6 +143,7 @@ class Coordinator:
             windows=windows,
             bookings=bookings,
             webhooks=webhooks,
+            extension=Extension(fleet, windows, lifecycle, hosts, clock, queueing.is_contended),
             reports=Reports(store, fleet, lifecycle, clock, config.sessions),
             queueing=queueing,
             catalogue=Catalogue(fleet, queueing, clock, config.sessions),

@@ -9,7 +9,7 @@ import msgspec
 from runtime.chassis.client import HttpClient, Reply, SignedClient
 from runtime.chassis.clock import Clock
 from runtime.chassis.signing import host_key
-from runtime.protocol.control import SessionReport, SessionStatistics, StartSession
+from runtime.protocol.control import EndTime, SessionReport, SessionStatistics, StartSession
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason
 
@@ -47,6 +47,9 @@ class HostClient:
                 return None
             raise
         return reply.as_(SessionReport) if reply.as_(_Known).known else None
+
+    async def set_end_time(self, host: Host, session_id: str, end: EndTime) -> None:
+        await self._call(host, "PUT", f"/control/v1/sessions/{session_id}/end-time", payload=end)
 
     async def statistics(self, host: Host, session_id: str) -> SessionStatistics:
         reply = await self._call(host, "GET", f"/control/v1/sessions/{session_id}/statistics")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from runtime.chassis.clock import Clock
-from runtime.protocol.control import HeartbeatReply, HostHeartbeat, SessionEvent, SessionReport
+from runtime.protocol.control import EndTime, HeartbeatReply, HostHeartbeat, SessionEvent, SessionReport
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason, SessionState
 
@@ -37,6 +37,7 @@ class Reports:
         host = await self.host(said.host)
         now = self._clock.now_ms()
         end: dict[str, EndReason] = {}
+        end_times: dict[str, EndTime] = {}
         strangers = 0
         for report in said.sessions:
             try:
@@ -46,6 +47,10 @@ class Reports:
             if wish is not None:
                 end[report.session_id] = wish
                 strangers += self._is_stranger(host, report)
+                continue
+            ends_ms = self._untold_end(report)
+            if ends_ms is not None:
+                end_times[report.session_id] = EndTime(ends_ms=ends_ms, seconds_left=max(0, ends_ms - now) / 1000)
         beat = _beat(said, now)
         self._fleet.put_heartbeat(host.name, beat, strangers)
         try:
@@ -60,6 +65,7 @@ class Reports:
             interval_seconds=self._fleet.heartbeat_seconds(self._settings.heartbeat_interval_seconds),
             now_ms=now,
             end_sessions=end,
+            end_times=end_times,
         )
 
     async def events(self, host_name: str, events: list[SessionEvent]) -> list[str]:
@@ -126,6 +132,10 @@ class Reports:
                 await self._lifecycle.change(session.id, decide)
         except StoreUnavailableError as error:
             logger.warning("report on %s not kept yet: %s", session.id, error)
+
+    def _untold_end(self, report: SessionReport) -> int | None:
+        session = self._fleet.sessions.get(report.session_id)
+        return None if session is None else transitions.untold_end(session, report)
 
     def _is_stranger(self, host: Host, report: SessionReport) -> bool:
         """Does it take room there that the slots do not show?"""

@@ -44,6 +44,7 @@ def build_application(service: Service) -> Application:
         (r"/calendar/([A-Za-z0-9_-]{10,400}\.[A-Za-z0-9_-]{32}\.ics)", bookings.CalendarFeedHandler),
         (r"/sessions", sessions.SessionsHandler),
         (rf"/sessions/{_SESSION}", sessions.SessionHandler),
+        (rf"/sessions/{_SESSION}/extend", sessions.ExtendHandler),
         (rf"/sessions/{_SESSION}/join", sessions.JoinHandler),
         (rf"/sessions/{_SESSION}/invites", sessions.InvitesHandler),
         (rf"/sessions/{_SESSION}/invites/{_INVITE_ID}", sessions.InviteHandler),

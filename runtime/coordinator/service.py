@@ -18,6 +18,7 @@ from .audit import Audit
 from .booking_service import BookingService
 from .catalogue import Catalogue
 from .config import CoordinatorConfig
+from .extension import Extension
 from .fleet import Fleet
 from .hosts import HostClient
 from .idempotency import Idempotency
@@ -50,6 +51,7 @@ class Service:
     windows: Windows
     bookings: BookingService
     webhooks: Webhooks
+    extension: Extension
     reports: Reports
     queueing: Queueing
     catalogue: Catalogue

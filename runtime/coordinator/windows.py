@@ -27,8 +27,8 @@ class Windows:
     def __init__(self, fleet: Fleet, clock: Clock, settings: Bookings) -> None:
         self._fleet, self._clock, self._settings = fleet, clock, settings
 
-    def plan(self, *, without: str | None = None) -> Plan:
-        """Everything known now, apart from the booking ``without``."""
+    def plan(self, *, without: str | None = None, without_session: str | None = None) -> Plan:
+        """Everything known now, apart from the booking ``without`` and the session ``without_session``."""
         places: Counter[Group] = Counter()
         groups: dict[str, Group] = {}
         for host in self._fleet.hosts.values():
@@ -39,7 +39,7 @@ class Windows:
         holds = tuple(
             Hold(groups[session.host], self._until(session, now))
             for session in self._fleet.live()
-            if session.holds_slot and session.host in groups and not _yields(session)
+            if session.holds_slot and session.host in groups and session.id != without_session and not _yields(session)
         )
         demands = tuple(
             self.demand(booking.title, booking.start_ms, booking.end_ms)
@@ -73,6 +73,14 @@ class Windows:
         tiers = [Tier(free, length_seconds)] if free else []
         shorter = sorted((end for end in by_end if enough <= end < wanted), reverse=True)
         return [*tiers, *(Tier(frozenset(by_end[end]), (end - now) / 1000) for end in shorter)]
+
+    def latest_end(self, session: Session) -> int:
+        """Until when a running session may go on where it is without taking a booked place."""
+        host = self._fleet.hosts.get(session.host or "")
+        now = self._clock.now_ms()
+        if host is None:
+            return now
+        return latest_end(self.plan(without_session=session.id), self._group(host), now)
 
     def _group(self, host: Host) -> Group:
         """Titles that the host can run, labels considered."""

@@ -107,6 +107,7 @@ class SessionReport:
     exit_code: int | None = None
     cpu_seconds: float | None = None
     memory_bytes: int | None = None
+    ends_ms: int | None = None  # the ``EndTime`` that the host was told last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,13 +189,24 @@ class HostHeartbeat:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EndTime:
+    """When a running session is over. The seconds are what counts; ``ends_ms`` is by the coordinator's clock, and the
+    host only gives it back in its reports, so that the coordinator sees whether the host knows."""
+
+    ends_ms: int
+    seconds_left: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeartbeatReply:
-    """The coordinator's wishes. ``end_sessions`` names sessions that must not run: id -> reason."""
+    """The coordinator's wishes. ``end_sessions`` names sessions that must not run: id -> reason; ``end_times`` those
+    whose end the host does not know yet."""
 
     desired_state: str  # serving | draining
     interval_seconds: float
     now_ms: int
     end_sessions: dict[str, EndReason] = field(default_factory=dict)
+    end_times: dict[str, EndTime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

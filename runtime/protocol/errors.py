@@ -64,6 +64,9 @@ ERRORS: dict[str, ErrorKind] = {
     "session_limit": ErrorKind(
         409, "You already have as many sessions as one person may have.", "End one of them first."
     ),
+    "extension_refused": ErrorKind(
+        409, "The session cannot be given more time.", "Start or book another one when this one is over."
+    ),
     "booking_not_found": ErrorKind(404, "This booking does not exist.", "Check the address."),
     "booking_limit": ErrorKind(409, "You have booked as much as one person may.", "Cancel a booking first."),
     "window_taken": ErrorKind(409, "This window is taken.", "Take the next free one, or another title."),

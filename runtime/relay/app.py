@@ -29,7 +29,14 @@ from runtime.relay.rtc.interface import MediaEvents, MediaStats
 from runtime.relay.rtc.timing import MediaLoop, short_waits
 from runtime.relay.rtc.voice import VoiceHub
 
-from .signalling.private import RelayMetricsHandler, StatisticsHandler, StatusHandler, StopHandler, StreamerSocket
+from .signalling.private import (
+    EndTimeHandler,
+    RelayMetricsHandler,
+    StatisticsHandler,
+    StatusHandler,
+    StopHandler,
+    StreamerSocket,
+)
 from .signalling.public import HealthHandler, PlayerSocket, RoomSocket
 from .signalling.session import Session
 from .signalling.statistics import SessionCollector
@@ -189,6 +196,7 @@ def _private_routes(session: Session, registry: object) -> list[object]:
         (r"/streamer/([A-Za-z0-9_-]+)", StreamerSocket, {"session": session}),
         (r"/private/status", StatusHandler, {"session": session}),
         (r"/private/statistics", StatisticsHandler, {"session": session}),
+        (r"/private/end-time", EndTimeHandler, {"session": session}),
         (r"/private/stop", StopHandler, {"session": session}),
         (r"/metrics", RelayMetricsHandler, {"registry": registry, "session": session}),
     ]

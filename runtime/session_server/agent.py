@@ -128,6 +128,12 @@ class Agent:
         self._registry.draining = wishes.desired_state == "draining"
         for session_id, reason in wishes.end_sessions.items():
             self._registry.end(session_id, End(reason, "The coordinator does not want this session to run."))
+        for session_id, end in wishes.end_times.items():
+            try:
+                await self._registry.set_end_time(session_id, end)
+            except ServiceError as error:
+                # The next heartbeat shows that it is not known here, and brings it again.
+                logger.info("session %s was not told its end: %s", session_id, error.message)
 
     async def _deliver_for_ever(self) -> None:
         pause_seconds = _FIRST_BACK_OFF_SECONDS

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from runtime.chassis import codec
 from runtime.chassis.signing import RequestVerifier
 from runtime.chassis.web import JsonHandler, MetricsHandler, application, target_of
-from runtime.protocol.control import StartSession
+from runtime.protocol.control import EndTime, StartSession
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason
 
@@ -102,6 +102,11 @@ class StatisticsHandler(ControlHandler):
         self.write_json(await self.service.registry.statistics(session_id))
 
 
+class EndTimeHandler(ControlHandler):
+    async def put(self, session_id: str) -> None:
+        self.write_json(await self.service.registry.set_end_time(session_id, self.body_as(EndTime)))
+
+
 class LogsHandler(ControlHandler):
     async def get(self, session_id: str) -> None:
         record, directory = self.known(session_id)
@@ -162,6 +167,7 @@ def routes(service: Service, metrics: CollectorRegistry) -> Any:
             (r"/control/v1/sessions", SessionsHandler, signed),
             (session, SessionHandler, signed),
             (session + "/statistics", StatisticsHandler, signed),
+            (session + "/end-time", EndTimeHandler, signed),
             (session + "/logs", LogsHandler, signed),
             (session + "/bundle", BundleHandler, signed),
             (r"/control/v1/host", HostHandler, signed),

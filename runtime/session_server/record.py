@@ -30,6 +30,8 @@ class SessionRecord(msgspec.Struct, kw_only=True):
     detail: str | None = None
     ended_ms: int | None = None
     exit_code: int | None = None
+    ends_ms: int | None = None  # by the coordinator's clock, if it has said when the session is over
+    ends_here_ms: int | None = None  # the same moment by this host's clock
     sequence: int = 0  # of the last event
 
     @property
@@ -57,4 +59,5 @@ class SessionRecord(msgspec.Struct, kw_only=True):
             exit_code=self.exit_code,
             cpu_seconds=usage.cpu_seconds if usage is not None else None,
             memory_bytes=usage.memory_bytes if usage is not None else None,
+            ends_ms=self.ends_ms,
         )

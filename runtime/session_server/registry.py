@@ -11,7 +11,7 @@ from pathlib import Path
 from runtime.chassis.clock import Clock
 from runtime.chassis.entropy import new_secret
 from runtime.chassis.lifecycle import Background
-from runtime.protocol.control import SessionReport, SessionStatistics, StartSession
+from runtime.protocol.control import EndTime, SessionReport, SessionStatistics, StartSession
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.ids import is_session_id
 from runtime.protocol.states import EndReason
@@ -182,10 +182,19 @@ class SessionRegistry:
 
     async def statistics(self, session_id: str) -> SessionStatistics:
         """How a running session's stream does. Raise ``ServiceError``."""
+        return await self._running(session_id).statistics()
+
+    async def set_end_time(self, session_id: str, end: EndTime) -> SessionReport:
+        """Let a running session end then. Raise ``ServiceError``."""
+        supervisor = self._running(session_id)
+        await supervisor.set_end_time(end)
+        return supervisor.report()
+
+    def _running(self, session_id: str) -> SessionSupervisor:
         supervisor = self._live.get(session_id)
         if supervisor is None:
             raise ServiceError("session_ended" if session_id in self._ended else "session_not_found")
-        return await supervisor.statistics()
+        return supervisor
 
     def live_reports(self) -> tuple[SessionReport, ...]:
         return tuple(supervisor.report() for supervisor in self._live.values())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from runtime.chassis import codec
 from runtime.chassis.client import HttpClient, PeerUnreachableError
 from runtime.protocol.control import RelayStatus, SessionStatistics
@@ -9,7 +11,7 @@ from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason
 
 _WAIT_SECONDS = 25
-_STOP_SECONDS = 2.0
+_POST_SECONDS = 2.0
 _STATISTICS_SECONDS = 2.0
 
 
@@ -53,14 +55,21 @@ class RelayLink:
         except (PeerUnreachableError, ServiceError) as error:
             raise RelaySilentError(str(error)) from None
 
+    async def end_in(self, seconds: float) -> None:
+        """Raise :class:`RelaySilentError`."""
+        await self._post("end-time", {"seconds_left": seconds})
+
     async def stop(self, reason: EndReason) -> None:
         """Raise :class:`RelaySilentError`."""
+        await self._post("stop", {"reason": reason})
+
+    async def _post(self, what: str, payload: dict[str, Any]) -> None:
         try:
             await self._http.fetch(
                 "POST",
-                f"{self._base_url}/private/stop",
-                deadline_seconds=_STOP_SECONDS,
-                body=codec.encode({"reason": reason}),
+                f"{self._base_url}/private/{what}",
+                deadline_seconds=_POST_SECONDS,
+                body=codec.encode(payload),
                 headers=self._headers,
             )
         except (PeerUnreachableError, ServiceError) as error:

@@ -16,7 +16,7 @@ from runtime.chassis.clock import Clock
 from runtime.chassis.entropy import new_event_id
 from runtime.chassis.lifecycle import Background
 from runtime.chassis.log import log_context
-from runtime.protocol.control import RelayReady, RelayStatus, SessionEvent, SessionReport, SessionStatistics
+from runtime.protocol.control import EndTime, RelayReady, RelayStatus, SessionEvent, SessionReport, SessionStatistics
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason, SessionState
 
@@ -203,6 +203,9 @@ class SessionSupervisor:
             case RelayUp():
                 self._course.relay_up(now, at_ms)
                 self._open_link(event.ready.private_port)
+                if self.record.ends_here_ms is not None:
+                    # One that was started again would count from the beginning.
+                    self._tasks.spawn("end time", self._repeat_end_time(self.record.ends_here_ms))
                 if self._children.program is None and not self._program_wanted:
                     self._program_wanted = True
                     self._tasks.spawn("title start", self._bring_up_program())
@@ -273,6 +276,28 @@ class SessionSupervisor:
     def _post(self, event: Event) -> None:
         # Never full: everything but the relay's status happens a handful of times, and that waits for room.
         self._queue.put_nowait(event)
+
+    async def set_end_time(self, end: EndTime) -> None:
+        """Let the session end then. Raise ``ServiceError`` when the relay cannot be told; nothing is changed then."""
+        if self._link is None or self._end_wanted:
+            raise ServiceError("session_not_ready")
+        try:
+            await self._link.end_in(end.seconds_left)
+        except RelaySilentError:
+            raise ServiceError("session_not_ready", "The session's relay does not answer just now.") from None
+        self.record.ends_ms = end.ends_ms
+        self.record.ends_here_ms = self._around.clock.now_ms() + int(end.seconds_left * 1000)
+        self._note(f"ends in {end.seconds_left:g} s")
+        await self._save()
+
+    async def _repeat_end_time(self, ends_here_ms: int) -> None:
+        left = max(0, ends_here_ms - self._around.clock.now_ms()) / 1000
+        try:
+            if self._link is not None:
+                await self._link.end_in(left)
+        except RelaySilentError as error:
+            logger.warning("the relay was not told when the session ends: %s", error)
+            self.record.ends_ms = None  # so that the coordinator says it again
 
     async def statistics(self) -> SessionStatistics:
         """Raise ``ServiceError`` while there is no relay that could tell."""

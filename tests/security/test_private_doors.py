@@ -41,6 +41,7 @@ def _public_port(live: Live) -> int:
 _PRIVATE = (
     ("GET", "/private/status?wait_seconds=0"),
     ("GET", "/private/statistics"),
+    ("POST", "/private/end-time"),
     ("POST", "/private/stop"),
     ("GET", "/metrics"),
 )

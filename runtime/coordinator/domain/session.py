@@ -163,7 +163,10 @@ def _advance(session: Session, state: SessionState, now_ms: int) -> Session:
 
 
 def _length(session: Session, now_ms: int) -> Session:
-    """The end by maximum length counts from when the session could first be used."""
+    """The end by maximum length counts from when the session could first be used; a warm one has none before it is
+    somebody's."""
+    if session.warm and session.owner is None:
+        return session
     if session.ends_ms is None and session.max_length_seconds is not None and _S.READY in session.times:
         return replace(session, ends_ms=session.times[_S.READY] + int(session.max_length_seconds * 1000))
     return session
@@ -175,6 +178,25 @@ def adopt(session: Session, owner: Owner, now_ms: int, max_length_seconds: float
         return None
     ends = now_ms + int(max_length_seconds * 1000) if max_length_seconds is not None else None
     return replace(session, owner=owner, max_length_seconds=max_length_seconds, ends_ms=ends)
+
+
+def extend(session: Session, ends_ms: int) -> Session | None:
+    """A running session that is over later, and with it the invitations that were made for its time; None when it
+    would not be later."""
+    if session.state not in (_S.READY, _S.STREAMING) or session.ends_ms is None or ends_ms <= session.ends_ms:
+        return None
+    invites = {
+        key: replace(invite, expires_ms=ends_ms) if invite.expires_ms == session.ends_ms else invite
+        for key, invite in session.invites.items()
+    }
+    return replace(session, ends_ms=ends_ms, invites=invites)
+
+
+def untold_end(session: Session, report: SessionReport) -> int | None:
+    """The end that a host does not know of a session that runs there."""
+    if session.is_final or report.state not in (_S.READY, _S.STREAMING):
+        return None
+    return session.ends_ms if session.ends_ms != report.ends_ms else None
 
 
 def joinable(session: Session) -> bool:

@@ -35,7 +35,7 @@ class AccessHandler(ViewerHandler):
         self.visitor = visitor
         return visitor
 
-    async def note(self, action: str, principal: Principal) -> None:
+    async def note_entry(self, action: str, principal: Principal) -> None:
         await self.service.audit.note(principal, action, principal.id, address=self.address, request_id=self.request_id)
 
 
@@ -49,7 +49,7 @@ class SignInHandler(AccessHandler):
             service.sign_ins_limit.take(f"address:{self.address}")
             service.sign_ins_limit.take(f"name:{wanted.name[:64]}")
         principal = await service.accounts.sign_in(wanted.name, wanted.password)
-        await self.note("sign_in", principal)
+        await self.note_entry("sign_in", principal)
         self.write_json(me_json(service, self.enter(principal)))
 
 
@@ -113,7 +113,7 @@ class OidcCallbackHandler(OidcHandler):
             code=self.get_query_argument("code", ""),
             issuer=self.get_query_argument("iss", None),
         )
-        await self.note("sign_in", principal)
+        await self.note_entry("sign_in", principal)
         self.enter(principal)
         self.remember("", 0)  # used up
         self.redirect(after)

@@ -42,11 +42,6 @@ class AdminHandler(ViewerHandler):
             self.require_admin()
         return result
 
-    async def note(self, action: str, subject: str, **details: str) -> None:
-        await self.service.audit.note(
-            self.principal, action, subject, address=self.address, request_id=self.request_id, **details
-        )
-
     def host(self, name: str) -> Host:
         host = self.service.fleet.hosts.get(name)
         if host is None:

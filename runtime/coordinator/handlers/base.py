@@ -141,6 +141,12 @@ class ViewerHandler(CoordinatorHandler):
         if not self.principal.has_scope(scope):
             raise ServiceError("forbidden", f"This API key lacks the scope {scope}.", details={"scope": scope})
 
+    async def note(self, action: str, subject: str, **details: str) -> None:
+        """Put what is being done into the audit log, before it is done; raise ``StoreUnavailableError``."""
+        await self.service.audit.note(
+            self.principal, action, subject, address=self.address, request_id=self.request_id, **details
+        )
+
     def require_admin(self) -> None:
         if not self.principal.admin:
             raise ServiceError("forbidden" if self.principal.entitled else "unauthenticated")

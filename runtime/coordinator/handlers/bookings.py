@@ -150,6 +150,8 @@ class BookingHandler(BookingsBase):
         self.require("bookings:write")
         booking = await self.owned(booking_id)
         following = self.get_query_argument("series", "this") == "following"
+        if booking.owner.id != self.principal.id:
+            await self.note("booking.cancel", booking.id, series=str(following).lower())
         cancelled = await self.bookings.cancel(booking, following=following)
         self.write_json({"items": [self.show(each) for each in cancelled], "next": None})
 

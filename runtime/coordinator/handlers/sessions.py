@@ -27,6 +27,10 @@ class JoinRequest(msgspec.Struct):
     name: str | None = None
 
 
+class ExtendRequest(msgspec.Struct):
+    seconds: float | None = None
+
+
 class InviteRequest(msgspec.Struct):
     role: Role
     expires_in_seconds: float | None = None
@@ -56,6 +60,11 @@ class SessionsBase(ViewerHandler):
         if not may_end(self.principal, session):
             raise ServiceError("forbidden")
         return session
+
+    async def note_for_others(self, action: str, session: Session, **details: str) -> None:
+        """What an administrator does to somebody else's session stands in the audit log."""
+        if not owns(self.principal, session):
+            await self.note(action, session.id, **details)
 
 
 class SessionsHandler(SessionsBase):
@@ -158,7 +167,18 @@ class SessionHandler(SessionsBase):
             reason = EndReason.OWNER_ENDED
         else:
             reason = EndReason.ADMIN_ENDED
+        await self.note_for_others("session.end", session)
         self.write_json(self.show(await self.service.lifecycle.end(session_id, reason)), 202)
+
+
+class ExtendHandler(SessionsBase):
+    async def post(self, session_id: str) -> None:
+        self.require("sessions:write")
+        wanted = self.body_as(ExtendRequest) if self.request.body else ExtendRequest()
+        session = await self.owned(session_id)
+        await self.note_for_others("session.extend", session)
+        extended = await self.service.extension.extend(session, wanted.seconds, without_bounds=self.principal.admin)
+        self.write_json(self.show(extended))
 
 
 class JoinHandler(SessionsBase):
@@ -167,6 +187,8 @@ class JoinHandler(SessionsBase):
     async def post(self, session_id: str) -> None:
         self.require("sessions:write")
         wanted = self.body_as(JoinRequest) if self.request.body else JoinRequest()
+        if self.principal.admin and wanted.invite is None:
+            await self._note_watching(session_id)
         entry = await self.service.rooms.join(session_id, self.principal, link=wanted.invite, name=wanted.name)
         self.write_json(
             {
@@ -179,6 +201,13 @@ class JoinHandler(SessionsBase):
                 "ice_servers": ice_json(entry.ice_servers),
             }
         )
+
+    async def _note_watching(self, session_id: str) -> None:
+        """An administrator may watch any session, but not without a trace."""
+        session = await self.service.rooms.session(session_id)
+        participant = self.service.identity.participant(session.id, self.principal.id)
+        if participant not in session.members:
+            await self.note_for_others("session.watch", session)
 
 
 class InvitesHandler(SessionsBase):
@@ -193,6 +222,7 @@ class InvitesHandler(SessionsBase):
         self.require("sessions:write")
         wanted = self.body_as(InviteRequest)
         session = await self.owned(session_id)
+        await self.note_for_others("invite.create", session, role=wanted.role)
         invite_id, invite, session, url = await self.service.rooms.invite(
             session, wanted.role, valid_seconds=wanted.expires_in_seconds, label=wanted.label
         )
@@ -203,6 +233,7 @@ class InviteHandler(SessionsBase):
     async def delete(self, session_id: str, invite_id: str) -> None:
         self.require("sessions:write")
         session = await self.owned(session_id)
+        await self.note_for_others("invite.revoke", session, invite=invite_id)
         invite, session = await self.service.rooms.revoke(session, invite_id)
         self.write_json(invite_json(invite_id, invite, session))
 

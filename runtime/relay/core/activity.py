@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from runtime.protocol.states import EndReason
 
 # Besides the title's own warning time.
+_SAME_END_SECONDS = 3.0
 _LAST_WARNINGS_SECONDS = (60.0, 10.0)
 
 
@@ -40,8 +41,9 @@ class SessionTimer:
     """Two clocks of one session.
 
     Idle: after ``idle_seconds`` without activity a countdown of ``idle_warning_seconds`` runs; any activity cancels it;
-    at its end the session ends. Length: ``max_length_seconds`` after the beginning the session ends, whatever happens.
-    Zero or None switches a clock off. Nothing runs before :meth:`begin`.
+    at its end the session ends. Length: ``max_length_seconds`` after the beginning the session ends, whatever happens,
+    unless it is given another end by :meth:`end_in`. Zero or None switches a clock off. Nothing runs before
+    :meth:`begin`.
     """
 
     def __init__(
@@ -55,9 +57,10 @@ class SessionTimer:
         self._idle_seconds = idle_seconds if idle_seconds > 0 else None
         self._idle_warning_seconds = max(0.0, idle_warning_seconds)
         self._max_length_seconds = max_length_seconds if max_length_seconds and max_length_seconds > 0 else None
-        warnings = {length_warning_seconds, *_LAST_WARNINGS_SECONDS}
-        self._length_warnings = sorted(w for w in warnings if 0 < w <= (self._max_length_seconds or 0))
+        self._all_warnings = {length_warning_seconds, *_LAST_WARNINGS_SECONDS}
+        self._length_warnings = self._warnings_within(self._max_length_seconds or 0)
         self._began: float | None = None
+        self._ends_at: float | None = None  # as given by end_in
         self._active_at = 0.0
         self._last_said: int | None = None  # whole seconds left in the running countdown
         self._over = False
@@ -71,7 +74,26 @@ class SessionTimer:
         if self._began is None:
             self._began = self._active_at = now
 
+    def end_in(self, now: float, seconds: float) -> list[Effect]:
+        """The session ends after ``seconds`` from now, whatever its length was to be. People hear of a new end, not
+        of a correction by the time that a message was on its way."""
+        if self._over:
+            return []
+        before = self.seconds_until_length_end(now)
+        if before is None and not self.has_begun:
+            before = self._max_length_seconds
+        self._ends_at = now + max(0.0, seconds)
+        if before is not None and abs(before - seconds) < _SAME_END_SECONDS:
+            return []
+        self._length_warnings = self._warnings_within(seconds)
+        return [TimeWarned(math.ceil(seconds))]
+
+    def _warnings_within(self, seconds: float) -> list[float]:
+        return sorted(w for w in self._all_warnings if 0 < w <= seconds)
+
     def seconds_until_length_end(self, now: float) -> float | None:
+        if self._ends_at is not None:
+            return max(0.0, self._ends_at - now)
         if self._began is None or self._max_length_seconds is None:
             return None
         return max(0.0, self._began + self._max_length_seconds - now)

@@ -111,6 +111,19 @@ class StatisticsHandler(PrivateHandler):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EndTimeRequest:
+    seconds_left: float
+
+
+class EndTimeHandler(PrivateHandler):
+    """``POST /private/end-time {"seconds_left": 3600}``: the session is over then, instead of by its length."""
+
+    def post(self) -> None:
+        self.session.end_in(self.body_as(EndTimeRequest).seconds_left)
+        self.write_json(self.session.board.now, 202)
+
+
+@dataclass(frozen=True, kw_only=True)
 class StopRequest:
     reason: EndReason
     message: str | None = None

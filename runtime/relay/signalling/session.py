@@ -135,6 +135,10 @@ class Session:
 
     # --- the end ---
 
+    def end_in(self, seconds: float) -> None:
+        """Give the session another end by length, and tell everybody."""
+        self._apply_timer(self.timer.end_in(self.clock.monotonic(), seconds))
+
     @property
     def end_reason(self) -> EndReason | None:
         return self._end[0] if self._end is not None else None

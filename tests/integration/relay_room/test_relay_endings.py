@@ -92,6 +92,19 @@ async def test_told_to_stop_it_tells_everybody_why(tmp_path: Path) -> None:
         assert await relay.exit_code() == 0
 
 
+async def test_it_is_given_another_end_and_tells_everybody(tmp_path: Path) -> None:
+    async with running_relay(tmp_path, policy={"max_length_seconds": 3600}) as relay:
+        anna = await relay.room("anna", Role.OWNER)
+        await relay.streamer()
+        await relay.status_where(lambda s: s["streamer"] == "live")
+        for count, seconds in enumerate((7200, 1), 1):
+            reply = await relay.get("/private/end-time", method="POST", body={"seconds_left": seconds})
+            assert reply.code == 202
+            assert (await anna.hear("time.warning", count))["seconds_left"] == seconds
+        assert (await anna.hear("ended"))["reason"] == "max_length"
+        assert await relay.exit_code() == 0
+
+
 async def test_a_terminated_relay_is_a_reconnect_not_an_end(tmp_path: Path) -> None:
     async with running_relay(tmp_path) as relay:
         anna = await relay.room("anna", Role.OWNER)
@@ -106,6 +119,7 @@ async def test_a_terminated_relay_is_a_reconnect_not_an_end(tmp_path: Path) -> N
     [
         ("GET", "/private/status", None),
         ("GET", "/private/statistics", None),
+        ("POST", "/private/end-time", {"seconds_left": 1}),
         ("POST", "/private/stop", {"reason": "owner_ended"}),
         ("GET", "/metrics", None),
     ],

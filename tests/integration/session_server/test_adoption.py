@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
 import psutil
 import pytest
 
+from runtime.protocol.control import EndTime, SessionReport
+from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason
 from tests.support.session_server.coordinator import FakeCoordinator
 from tests.support.session_server.host import HostUnderTest, eventually
@@ -189,3 +192,29 @@ async def test_sessions_end_with_the_service_when_configured(
     assert idle_host.marked(session) == []
     # Told before it stopped, not by its next start.
     assert coordinator.of(session)[-1].report.reason is EndReason.DRAINED
+
+
+async def test_a_relay_that_is_started_again_is_told_when_its_session_ends(host: HostUnderTest) -> None:
+    """Also by the next session server: counting from the beginning again would make the session longer."""
+    session = await host.begin()
+    await host.until_told(session, "ready")
+    path = f"/control/v1/sessions/{session}/end-time"
+    report = (await host.call("PUT", path, EndTime(ends_ms=456, seconds_left=1000))).as_(SessionReport)
+    assert report.ends_ms == 456
+
+    def told(number: int) -> float:
+        place = host.data / "sessions" / session / f"relay-{number}" / "end-time.json"
+        return float(json.loads(place.read_text())["seconds_left"]) if place.exists() else 0.0
+
+    assert told(1) == 1000
+    await host.stop(signal.SIGKILL)
+    psutil.Process(host.child(session, "relay").pid).kill()
+    await host.start()
+    await eventually(lambda: told(2) > 0, "the second relay knows the end")
+    assert 800 < told(2) < 1000
+    assert (await host.report(session)).ends_ms == 456
+    await host.call("DELETE", f"/control/v1/sessions/{session}?reason=owner_ended")
+    await host.until_told(session, "ended")
+    with pytest.raises(ServiceError) as refused:
+        await host.call("PUT", path, EndTime(ends_ms=789, seconds_left=1000))
+    assert refused.value.code == "session_ended"

@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from runtime.chassis.clock import ManualClock, SystemClock
+from runtime.protocol.control import EndTime
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason
 from tests.support.session_server.coordinator import FakeCoordinator
@@ -95,6 +96,9 @@ async def test_heartbeat_brings_the_coordinators_wishes(host: HostUnderTest, coo
         await host.call("PUT", f"/control/v1/sessions/{start.session_id}", start)
     assert refused.value.code == "draining"
     assert (await host.report(session)).state == "ready", "draining must not end what runs"
+    coordinator.end_times = {session: EndTime(ends_ms=123, seconds_left=3600)}
+    await coordinator.until(lambda: [s.ends_ms for s in coordinator.heartbeats[-1].sessions] == [123], "the end")
+    coordinator.end_times = {}
     coordinator.end_sessions = {session: EndReason.DRAINED}
     assert (await host.until_told(session, "ended")).reason is EndReason.DRAINED
     coordinator.desired_state = "serving"

@@ -17,6 +17,7 @@ from runtime.chassis.entropy import new_event_id
 from runtime.chassis.signing import RequestVerifier, host_key
 from runtime.chassis.web import JsonHandler, target_of
 from runtime.protocol.control import (
+    EndTime,
     HeartbeatReply,
     HostHeartbeat,
     PlayerStatistics,
@@ -53,6 +54,8 @@ class FakeHost:
         self.stops: list[tuple[str, str]] = []
         self.sessions: dict[str, FakeSession] = {}
         self.outbox: list[SessionEvent] = []
+        self.end_times: list[tuple[str, EndTime]] = []
+        self.deaf = False  # for new ends of sessions
         self.draining = False
         self.port = 0
         self._clock = clock or SystemClock()
@@ -70,6 +73,7 @@ class FakeHost:
         app = Application(
             [
                 (r"/control/v1/sessions/([a-z2-7]+)", _SessionHandler, {"host": self}),
+                (r"/control/v1/sessions/([a-z2-7]+)/end-time", _EndTimeHandler, {"host": self}),
                 (r"/control/v1/sessions/([a-z2-7]+)/(logs|bundle|statistics)", _FilesHandler, {"host": self}),
             ],
             log_function=lambda _: None,
@@ -134,6 +138,8 @@ class FakeHost:
         wishes = reply.as_(HeartbeatReply)
         for session_id, reason in wishes.end_sessions.items():
             self.stop(session_id, reason)
+        for session_id, end in wishes.end_times.items() if not self.deaf else ():
+            self.set_end_time(session_id, end)
         return wishes
 
     def change(self, session_id: str, state: SessionState, **changes: Any) -> SessionEvent:
@@ -209,6 +215,14 @@ class FakeHost:
             except (PeerUnreachableError, ServiceError):
                 await asyncio.sleep(0.2)
 
+    def set_end_time(self, session_id: str, end: EndTime) -> SessionReport:
+        if self.deaf:
+            raise ServiceError("session_not_ready")
+        session = self.sessions[session_id]
+        session.report = replace(session.report, ends_ms=end.ends_ms)
+        self.end_times.append((session_id, end))
+        return session.report
+
     def stop(self, session_id: str, reason: EndReason) -> SessionReport | None:
         self.stops.append((session_id, reason))
         session = self.sessions.get(session_id)
@@ -252,6 +266,11 @@ class _SessionHandler(_Signed):
             self.write_json({"session_id": session_id, "known": False})
             return
         self.write_json(report, 200 if report.ended_ms is not None else 202)
+
+
+class _EndTimeHandler(_Signed):
+    def put(self, session_id: str) -> None:
+        self.write_json(self.host.set_end_time(session_id, self.body_as(EndTime)))
 
 
 class _FilesHandler(_Signed):

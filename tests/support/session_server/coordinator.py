@@ -15,7 +15,7 @@ from runtime.chassis import codec
 from runtime.chassis.clock import Clock, SystemClock
 from runtime.chassis.signing import RequestVerifier
 from runtime.chassis.web import JsonHandler
-from runtime.protocol.control import HeartbeatReply, HostHeartbeat, SessionEvent
+from runtime.protocol.control import EndTime, HeartbeatReply, HostHeartbeat, SessionEvent
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason
 
@@ -33,6 +33,7 @@ class FakeCoordinator:
         self.heartbeats: list[HostHeartbeat] = []
         self.desired_state = "serving"
         self.end_sessions: dict[str, EndReason] = {}
+        self.end_times: dict[str, EndTime] = {}
         # Asked before each request is answered; raise to refuse.
         self.gate: Callable[[str], None] = lambda path: None
         # Called when events were applied, before that is answered; raise to lose the answer.
@@ -113,6 +114,7 @@ class _Heartbeat(_Handler):
             interval_seconds=0.2,
             now_ms=coordinator.clock.now_ms(),
             end_sessions=coordinator.end_sessions,
+            end_times=coordinator.end_times,
         )
         self.write_json(reply)
 

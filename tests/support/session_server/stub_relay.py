@@ -74,6 +74,12 @@ class Stop(Private):
             stop.set()
 
 
+class EndTime(Private):
+    async def post(self) -> None:
+        Path(config["ready_file"]).with_name("end-time.json").write_bytes(self.request.body)
+        self.set_status(202)
+
+
 class Pretend(Private):
     async def post(self) -> None:
         wanted = json.loads(self.request.body)
@@ -98,6 +104,7 @@ async def serve() -> None:
     routes = [
         (r"/streamer/(.+)", Streamer),
         (r"/private/status", Status),
+        (r"/private/end-time", EndTime),
         (r"/private/stop", Stop),
         (r"/private/pretend", Pretend),
     ]

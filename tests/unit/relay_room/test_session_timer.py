@@ -104,3 +104,28 @@ def test_the_end_never_comes_sooner_than_promised(steps: list[tuple[float, bool]
             t.active(now, None)
             active_at = now
             assert t.countdown is None
+
+
+def test_another_end_replaces_the_length_and_is_warned_of_anew() -> None:
+    t = timer(idle=0, length=100, length_warning=30)
+    assert [effect for _, effect in run(t, 0, 80)] == [TimeWarned(60), TimeWarned(30)]
+    assert t.end_in(80, 120) == [TimeWarned(120)]
+    assert t.seconds_until_length_end(80) == 120
+    # The same end once more, seconds later by another clock, is no news.
+    assert t.end_in(82, 117) == []
+    said = run(t, 82, 250)
+    assert said == [
+        (139, TimeWarned(60)),
+        (169, TimeWarned(30)),
+        (189, TimeWarned(10)),
+        (199, TimeToEnd(EndReason.MAX_LENGTH)),
+    ]
+    assert t.end_in(201, 60) == [], "what is over stays over"
+
+
+def test_an_end_may_be_given_before_anybody_has_come_and_to_a_session_without_length() -> None:
+    t = SessionTimer(idle_seconds=0, idle_warning_seconds=0, max_length_seconds=None, length_warning_seconds=0)
+    assert t.end_in(0, 50) == [TimeWarned(50)]
+    assert run(t, 0, 100) == []
+    t.begin(20)
+    assert (50, TimeToEnd(EndReason.MAX_LENGTH)) in run(t, 20, 60)
