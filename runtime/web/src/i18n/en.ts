@@ -55,7 +55,10 @@ const errors: Record<ErrorCode, Said> = {
     fix: "Look at the new values and change them again.",
   },
   booking_limit: { what: "You have booked as much as one person may.", fix: "Cancel a booking, then book this one." },
-  extension_refused: { what: "The session cannot be given more time.", fix: "Start or book another one when it is over." },
+  extension_refused: {
+    what: "The session cannot be given more time.",
+    fix: "Start or book another one when it is over.",
+  },
   window_taken: { what: "All places are taken in this window.", fix: "Take the next free one, or another time." },
   idempotency_mismatch: {
     what: "This request was already made with other contents.",
@@ -398,6 +401,7 @@ export const en = {
     qp: "Encoder quality (QP)",
     route: "Route",
     room: "Room connection",
+    roomStates: { connecting: "connecting", open: "there", lost: "lost" },
   },
   toast: {
     joined: (name: string) => `${name} has joined`,

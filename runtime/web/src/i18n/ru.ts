@@ -376,6 +376,7 @@ export const ru: Texts = {
     qp: "Качество кодера (QP)",
     route: "Маршрут",
     room: "Связь с комнатой",
+    roomStates: { connecting: "устанавливается", open: "есть", lost: "потеряна" },
   },
   toast: {
     joined: (name) => `Новый участник: ${name}`,

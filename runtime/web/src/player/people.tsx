@@ -3,6 +3,7 @@ import type { JSX } from "preact";
 import { t } from "../i18n";
 import { hueOf } from "../ui/hue";
 import { Icon, type IconName } from "../ui/icons";
+import { LONGEST_NAME } from "./limits";
 import { useModel } from "./model-context";
 import { PanelFrame } from "./panels";
 import { findParticipant, mayHandOver } from "./room-state";
@@ -214,7 +215,7 @@ function Rename({ name }: { name: string }): JSX.Element {
         <input
           class="input compact"
           data-testid="rename-input"
-          maxLength={60}
+          maxLength={LONGEST_NAME}
           value={value.value}
           onInput={(event) => {
             value.value = event.currentTarget.value;

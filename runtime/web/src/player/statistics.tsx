@@ -9,7 +9,7 @@ export function StatisticsOverlay(): JSX.Element | null {
   const model = useModel();
   if (!model.showStatistics.value) return null;
   const lines = model.measurement.value ? linesOf(model.measurement.value) : [];
-  const text = [...lines, [t().stats.room, model.roomStatus.value] as const];
+  const text = [...lines, [t().stats.room, t().stats.roomStates[model.roomStatus.value]] as const];
   return (
     <aside class="statistics" aria-label={t().stats.heading} data-testid="statistics">
       <dl>

@@ -8,6 +8,7 @@ import { OfflinePage } from "../pages/not-found";
 import { Shell } from "../pages/shell";
 import { Picture } from "../pages/title-card";
 import { navigate } from "../router";
+import { LONGEST_NAME } from "../player/limits";
 import { localZone } from "../schedule/zone";
 import { recall, remember } from "../storage";
 import { Icon } from "../ui/icons";
@@ -91,7 +92,7 @@ export function JoinPage({ argument: invite }: { argument: string }): JSX.Elemen
               <input
                 class="input"
                 data-testid="join-name"
-                maxLength={60}
+                maxLength={LONGEST_NAME}
                 autocomplete="nickname"
                 value={name}
                 onInput={(event) => setName(event.currentTarget.value)}

@@ -19,7 +19,9 @@ let lastId = 0;
 export function toast(text: string, options: { icon?: IconName; kind?: "info" | "error" } = {}): void {
   const added: Toast = { id: ++lastId, text, kind: options.kind ?? "info" };
   if (options.icon) added.icon = options.icon;
-  toasts.value = [...toasts.value.slice(-(MOST - 1)), added];
+  // What is on show already is not said twice; it stays for longer.
+  const others = toasts.value.filter((each) => each.text !== text);
+  toasts.value = [...others.slice(-(MOST - 1)), added];
   window.setTimeout(() => dismiss(added.id), SHOWN_MS);
 }
 
