@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+from pathlib import Path
 
 import pytest
+import tree_sitter
+import tree_sitter_powershell
 import yaml
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.deploy.running import PROJECT
 
 PAGE = (PROJECT / "docs/windows-hosts.md").read_text()
 
 
-def block(language: str) -> str:
-    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    assert found is not None
-    return found.group(1)
+def blocks(language: str) -> list[str]:
+    found: list[str] = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    assert found
+    return found
 
 
-def test_every_branch_on_the_platform_is_listed() -> None:
-    places = {
-        path.name
-        for path in (PROJECT / "runtime").rglob("*.py")
-        if re.search(r"\bsys\.platform\b", path.read_text()) and "demo" not in path.parts
-    }
+def test_every_branch_on_the_platform_is_listed_and_nothing_else() -> None:
+    asks = re.compile(r"\bsys\.platform\b|\bos\.name\b|platform\.system\(\) [!=]=")
+    runtime = PROJECT / "runtime"
+    places = {str(path.relative_to(PROJECT)) for path in runtime.rglob("*.py") if asks.search(path.read_text())}
     section = PAGE.split("## What differs in the runtime")[1].split("\n## ")[0]
-    listed = {name.rsplit("/", 1)[-1] for name in re.findall(r"`([\w/]+\.py)`", section)}
-    assert places <= listed, f"not in docs/windows-hosts.md: {sorted(places - listed)}"
+    assert places == set(re.findall(r"^\| `([\w/]+\.py)` \|", section, re.MULTILINE))
 
 
 def test_the_variables_it_names_exist() -> None:
@@ -39,24 +43,36 @@ def test_the_variables_it_names_exist() -> None:
 
 
 def test_the_inventory_it_shows_is_the_example_s() -> None:
-    shown = yaml.safe_load(block("yaml"))
+    shown = yaml.safe_load(blocks("yaml")[0])
     example = yaml.safe_load((PROJECT / "inventory/example/group_vars/streaming_windows/main.yml").read_text())
     assert shown == example
 
 
-def test_the_script_that_lets_ansible_in_is_balanced_and_strict() -> None:
-    script = block("powershell")
-    code = "\n".join(re.sub(r"(^|\s)#.*", "", line) for line in script.splitlines())
-    for opening, closing in ("()", "{}", "[]"):
-        assert code.count(opening) == code.count(closing)
-    assert all(line.count("'") % 2 == 0 and line.count('"') % 2 == 0 for line in code.splitlines())
+def test_the_script_that_lets_ansible_in_is_strict_and_one_block() -> None:
+    script = blocks("powershell")[0]
     for demand in ("AllowUnencrypted' -Value $false", "Auth\\Basic' -Value $false", "-RemoteAddress $Controller"):
         assert demand in script
+    # A console that gets it line by line must not answer Read-Host with the next line.
+    assert script.startswith("& {\n")
+    assert script.endswith("\n}\n")
 
 
-def test_the_script_parses_as_powershell() -> None:
-    """Advisory: the grammar knows most of PowerShell, and an error in it would be a surprise."""
-    grammar = pytest.importorskip("tree_sitter_powershell", reason="pip install tree-sitter tree-sitter-powershell")
-    tree_sitter = pytest.importorskip("tree_sitter")
-    parser = tree_sitter.Parser(tree_sitter.Language(grammar.language()))
-    assert not parser.parse(block("powershell").encode()).root_node.has_error
+@pytest.mark.parametrize("number", range(len(blocks("powershell"))))
+def test_scripts_parse_as_powershell(number: int) -> None:
+    """The grammar knows most of PowerShell, not all; it must know what people are asked to run as administrators."""
+    parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_powershell.language()))
+    assert parser.parse(b"if ($true) { Get-Item 'x'").root_node.has_error, "the parser sees nothing wrong in anything"
+    assert not parser.parse(blocks("powershell")[number].encode()).root_node.has_error
+
+
+def test_the_certificate_for_logging_on_is_one(tmp_path: Path) -> None:
+    (command,) = [line for line in "".join(blocks("sh")).splitlines() if line.startswith("openssl ")]
+    subprocess.run(shlex.split(command), cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    made = x509.load_pem_x509_certificate((tmp_path / "winrm-client.pem").read_bytes())
+    usages = made.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usages) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    (name,) = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert isinstance(name, x509.OtherName)
+    # Microsoft's user principal name, by which Windows maps the certificate to an account.
+    assert name.type_id.dotted_string == "1.3.6.1.4.1.311.20.2.3"
+    assert name.value.endswith(b"ansible@localhost")
