@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import signal
 import subprocess
 import sys
 import webbrowser
@@ -21,6 +19,7 @@ from typing import Any
 from runtime.chassis.lifecycle import stop_on_signals
 
 from .errors import DemoError
+from .processes import kill_tree
 from .stack import DemoOptions, DemoStack
 
 _DEFAULT_PORT = 8080
@@ -160,8 +159,7 @@ async def _drive(stack: DemoStack) -> dict[str, Any]:
         return {"held": False, "error": f"the scenario did not end within {_CHECK_SECONDS:g} s"}
     finally:
         if process.returncode is None:
-            # Its browsers are in its group.
-            os.killpg(process.pid, signal.SIGKILL)
+            await asyncio.to_thread(kill_tree, process.pid)
             await process.wait()
     try:
         figures: dict[str, Any] = json.loads(output.decode().strip().splitlines()[-1])

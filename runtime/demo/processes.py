@@ -11,11 +11,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from .errors import DemoError
 
 _STOP_SECONDS = 30.0
+_KILL_SECONDS = 5.0
 _OTHER_PORT = "--port, make demo PORT="
 _TAIL_LINES = 8
 # Asks the kernel to end the program when the demo dies (prctl(2) PR_SET_PDEATHSIG, kept across exec), then becomes it.
@@ -116,6 +120,20 @@ class DemoProcess:
             await asyncio.to_thread(self._popen.wait)
             return False
         return True
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process and all it started, even what left its group as browsers do, and wait until they are gone."""
+    try:
+        top = psutil.Process(pid)
+        family = [top, *top.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    # The first is waited for by whoever started it.
+    psutil.wait_procs(family[1:], timeout=_KILL_SECONDS)
 
 
 async def run_to_end(what: str, command: Sequence[str], working_directory: Path, seconds: float) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runtime.demo.processes import why_port_is_unusable
+from runtime.demo.processes import kill_tree, why_port_is_unusable
 
 START_SECONDS = 60
 
@@ -172,6 +172,21 @@ def test_ctrl_c_during_the_start(start: Callable[..., Demo]) -> None:
     demo.until(lambda: demo.process.poll() is not None, "the end")
     assert demo.process.returncode == 0
     assert demo.at_work() == []
+
+
+def test_killing_a_tree_spares_nobody_that_left_its_group() -> None:
+    program = """
+import subprocess, sys
+words = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+subprocess.Popen(words, start_new_session=True).wait()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as top:
+        assert top.stdout is not None
+        assert top.stdout.readline() == b"up\n"
+        (child,) = psutil.Process(top.pid).children()
+        kill_tree(top.pid)
+        assert not child.is_running()
+    kill_tree(top.pid)  # what is gone already is no error
 
 
 def test_death_of_a_service_is_named(start: Callable[..., Demo]) -> None:
