@@ -68,6 +68,11 @@ def _programs(state: State) -> Iterator[str]:
         for file in ("tls\\privkey.pem", "nginx.stamp"):
             if state.path(f"{DATA}\\{file}").exists() and access.rights(state, account, f"{DATA}\\{file}"):
                 yield f"{account} may read {file}"
+    if "pixelstreamnginx" in state.section("services"):
+        if access.CHANGE in access.rights(state, "nt service\\pixelstreamnginx", f"{DATA}\\nginx\\conf\\nginx.conf"):
+            yield "nginx may change its configuration"
+        if access.rights(state, "nt service\\pixelstreamnginx", f"{DATA}\\session-server.json"):
+            yield "nginx may read the host's key"
 
 
 def _is_service(state: State) -> bool:

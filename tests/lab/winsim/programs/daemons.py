@@ -94,9 +94,9 @@ def _check_rights(state: State, everything: list[str], words: list[str], account
     """The program really runs as this machine's root, so what its own account may do is looked up."""
     for program in {everything[0], words[0]}:
         access.demand(state, account, program, access.READ)
-    for option in ("--log-dir", "--cwd", "-p"):
+    for option, right in (("--log-dir", access.CHANGE), ("--cwd", access.READ), ("-p", access.READ)):
         if option in everything:
-            access.demand(state, account, everything[everything.index(option) + 1], access.CHANGE)
+            access.demand(state, account, everything[everything.index(option) + 1], right)
     if "--log" in words:
         access.demand(state, account, paths.parent(words[words.index("--log") + 1]), access.CHANGE)
     if "--config" in words:
@@ -107,8 +107,12 @@ def _check_rights(state: State, everything: list[str], words: list[str], account
         if "coordinator_ca_file" in settings:
             access.demand(state, account, settings["coordinator_ca_file"], access.READ)
     if paths.name(words[0]).lower() == "nginx.exe":
-        text = state.path(paths.join(words[words.index("-p") + 1], words[words.index("-c") + 1])).read_text()
-        for found in re.findall(r"[A-Za-z]:/[^\";\s]+", text):
+        prefix = words[words.index("-p") + 1]
+        text = state.path(paths.join(prefix, words[words.index("-c") + 1])).read_text()
+        for changed in re.findall(r"^\s*(?:pid|error_log)\s+([^\s;]+)", text, re.MULTILINE):
+            access.demand(state, account, paths.parent(changed), access.CHANGE)
+        access.demand(state, account, paths.join(prefix, "temp"), access.CHANGE)
+        for found in re.findall(r"(?<![A-Za-z])[A-Za-z]:/(?!/)[^\";\s]+", text):
             if state.path(found).is_file():
                 access.demand(state, account, found, access.READ)
 
