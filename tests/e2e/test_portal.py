@@ -239,7 +239,9 @@ def test_nothing_moves_for_people_who_want_no_motion(enter: Enter) -> None:
                     .map(({ animationName, transitionProperty }) => animationName ?? transitionProperty)"""
     for motion, expected in (("no-preference", True), ("reduce", False)):
         person = enter(motion, reduced_motion=motion)
-        person.page.route("**/api/v1/titles", lambda route: None)
+        # The catalogue stays away: placeholders shimmer.
+        for path in ("titles", "events"):
+            person.page.route(f"**/api/v1/{path}", lambda route: None)
         person.page.goto(person.base_url)
         person.page.locator(".skeleton").first.wait_for()
         assert bool(person.page.evaluate(moving)) is expected, motion

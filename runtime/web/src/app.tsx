@@ -2,7 +2,7 @@ import type { ComponentType, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { asApiError } from "./api/client";
 import { t } from "./i18n";
-import { loadMe, me } from "./me";
+import { me } from "./me";
 import { CataloguePage } from "./pages/catalogue";
 import { NotFoundPage, OfflinePage } from "./pages/not-found";
 import { Shell } from "./pages/shell";
@@ -45,10 +45,6 @@ function decodeSegment(segment: string): string {
 
 export function App(): JSX.Element {
   const route = routeOf(path.value);
-  useEffect(() => {
-    // Pages say themselves when the service cannot be reached.
-    loadMe().catch(() => undefined);
-  }, []);
   return (
     <>
       <RoutedPage route={route} />

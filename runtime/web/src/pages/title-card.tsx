@@ -109,6 +109,7 @@ export function Picture({ title, isFirst }: { title: Title | undefined; isFirst?
       width={640}
       height={360}
       loading={isFirst ? "eager" : "lazy"}
+      fetchpriority={isFirst ? "high" : "auto"}
       decoding="async"
       onError={() => setBroken(true)}
     />
