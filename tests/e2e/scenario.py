@@ -21,7 +21,9 @@ from . import footprint
 from .viewer import ScenarioError, Viewer
 
 WATCH_SECONDS = 10.0
-FREEZES_ALLOWED = 0
+WATCH_TRIES = 3
+# Nothing moves here by itself.
+QUIET_SPOT = (0.15, 0.66)
 FIRST_WORDS = "The link is open, come in when you like"
 # Words that would disappear if they were ever taken for markup.
 MARKUP = "Nice! May I turn it <b>left & right</b>?"
@@ -74,6 +76,7 @@ class Scenario:
         self.owner = Viewer(browsers[0], base_url, "owner")
         self.guest = Viewer(browsers[1], base_url, "guest", timezone_id="Europe/Moscow")
         self.session_id = ""
+        self.link = ""
 
     def close(self) -> None:
         self.owner.close()
@@ -90,6 +93,7 @@ class Scenario:
             self.chat_has_history,
             self.control_changes_hands,
             self.guest_leaves,
+            self.guest_comes_back,
             self.idle_countdown_is_cancelled,
             self.idle_ends_the_session,
         ):
@@ -116,6 +120,22 @@ class Scenario:
         self.figures.first_frame_cold_ms = state["firstFrameMs"] - state["startedMs"]
 
     def frames_advance_without_freeze(self) -> None:
+        """Ten seconds in a row; a machine that was busy with something else gets another chance."""
+        seen = []
+        for _ in range(WATCH_TRIES):
+            frames, freezes, seconds = self._watch()
+            seen.append(f"{frames} frames and {freezes} freezes in {seconds:.1f} s")
+            if freezes == 0 and frames >= WATCH_SECONDS * 5:
+                break
+        else:
+            raise ScenarioError("; then ".join(seen))
+        self.figures.frames_per_second = frames / seconds
+        latencies = self.owner.page.evaluate("() => pixelstreamProbe.latencies(40)")
+        self.figures.picture_latency_p50_ms = statistics.median(latencies)
+        self.figures.picture_latency_p95_ms = statistics.quantiles(latencies, n=20)[-1]
+
+    def _watch(self) -> tuple[int, int, float]:
+        """Frames decoded, freezes as the browser counts them, and the time; the picture's own number must advance."""
         before = self.owner.video_stats()
         marker = self.owner.wait_for_picture()["frame"]
         first = footprint.look(self.place) if self.place else None
@@ -123,17 +143,14 @@ class Scenario:
         if self.place and first:
             self.figures.processes = footprint.between(first, footprint.look(self.place))
         after = self.owner.video_stats()
-        frames = after["framesDecoded"] - before["framesDecoded"]
-        seconds = (after["timestamp"] - before["timestamp"]) / 1000
-        self.figures.frames_per_second = frames / seconds
         if self.owner.wait_for_picture()["frame"] <= marker:
             raise ScenarioError("the picture's own frame number did not advance")
-        freezes = after["freezeCount"] - before["freezeCount"]
-        if freezes > FREEZES_ALLOWED or frames < WATCH_SECONDS * 5:
-            raise ScenarioError(f"{frames} frames and {freezes} freezes in {seconds:.1f} s")
-        latencies = self.owner.page.evaluate("() => pixelstreamProbe.latencies(40)")
-        self.figures.picture_latency_p50_ms = statistics.median(latencies)
-        self.figures.picture_latency_p95_ms = statistics.quantiles(latencies, n=20)[-1]
+        seconds = (after["timestamp"] - before["timestamp"]) / 1000
+        return (
+            after["framesDecoded"] - before["framesDecoded"],
+            after["freezeCount"] - before["freezeCount"],
+            seconds,
+        )
 
     def sound_arrives(self) -> None:
         self.owner.unmute()
@@ -146,6 +163,7 @@ class Scenario:
     def owner_controls(self) -> None:
         for x, y in ((0.31, 0.42), (0.62, 0.57)):
             self.owner.click_lands(x, y)
+        self.owner.click_is_drawn(*QUIET_SPOT)
         keys = self.owner.wait_for_picture()["keys"]
         self.owner.page.keyboard.type("hi")
         self.owner.eventually(
@@ -160,8 +178,8 @@ class Scenario:
 
     def guest_joins_as_watcher(self) -> None:
         self.owner.say(FIRST_WORDS)
-        link = self.owner.invite_link("watcher")
-        self.guest.page.goto(link)
+        self.link = self.owner.invite_link("watcher")
+        self.guest.page.goto(self.link)
         self.guest.enter("Anna")
         self.guest.wait_for_picture(30)
         state = self.guest.probe()
@@ -210,13 +228,22 @@ class Scenario:
         self.owner.open_people()
         self.owner.eventually("alone again", self.owner.participants, lambda n: n == 1, seconds=90)
 
+    def guest_comes_back(self) -> None:
+        """By the same link; from here on the guest only looks."""
+        self.guest.page.goto(self.link)
+        self.guest.enter("Anna")
+        self.guest.wait_for_picture(30)
+        self.owner.eventually("the guest again", self.owner.participants, lambda n: n == 2)
+
     def idle_countdown_is_cancelled(self) -> None:
+        """Both pages count down, and one person's movement stops it on both."""
         self.owner.page.mouse.move(5, 5)
-        countdown = self.owner.seen("idle-countdown")
-        countdown.wait_for(timeout=90_000)
+        countdowns = [person.seen("idle-countdown") for person in (self.owner, self.guest)]
+        for countdown in countdowns:
+            countdown.wait_for(timeout=90_000)
         self.shot(self.owner, "idle-countdown")
         started = time.monotonic()
-        while countdown.is_visible():
+        while any(countdown.is_visible() for countdown in countdowns):
             if time.monotonic() - started > 5:
                 raise ScenarioError("moving the mouse does not cancel the countdown")
             x, y = self.owner.point(0.4 + 0.01 * (int((time.monotonic() - started) * 10) % 9), 0.6)
@@ -224,8 +251,10 @@ class Scenario:
             self.owner.page.wait_for_timeout(100)
 
     def idle_ends_the_session(self) -> None:
-        ended = self.owner.seen("ended-reason")
-        ended.wait_for(timeout=120_000)
+        for person in (self.owner, self.guest):
+            person.seen("ended-reason").wait_for(timeout=120_000)
+            if (reason := person.seen("ended-reason").get_attribute("data-reason")) != "idle":
+                raise ScenarioError(f"{person.name}: the page names the reason {reason!r} instead of idle")
         self.shot(self.owner, "ended")
         session = self.owner.api_get(f"/api/v1/sessions/{self.session_id}")
         self.owner.eventually(

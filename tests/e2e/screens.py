@@ -6,6 +6,7 @@ Against a running demo whose sessions end of inactivity after a minute or less.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,19 @@ class Photographer:
         person.close()
 
     def session(self) -> None:
-        owner, guest = self.visitor("Ann"), self.visitor("Bob", **DARK_RUSSIAN)
+        # The shape of the picture, so that it fills the window.
+        owner = self.visitor("Ann", viewport={"width": 1440, "height": 810})
+        guest = self.visitor("Bob", **DARK_RUSSIAN)
         owner.open_catalogue()
         owner.start("sample")
         owner.seen("start-page").wait_for()
         self.shot(owner, "start", settle_ms=900)
         owner.wait_for_picture()
-        owner.click_picture(0.4, 0.5)
+        owner.open_people()
+        owner.seen("rename-input").fill("Ann")
+        owner.seen("rename-input").press("Enter")
+        owner.close_panel()
+        self.paint(owner)
         owner.page.keyboard.type("hello")
         link = owner.invite_link("watcher")
         guest.page.goto(link)
@@ -59,11 +66,13 @@ class Photographer:
         self.shot(guest, "join-dark-russian")
         guest.enter("Bob")
         guest.wait_for_picture()
-        owner.say("Welcome! Have a look at the orbit on the left.")
-        guest.say("Прекрасно вижу. Можно мне?")
+        owner.say("Welcome! I have drawn where the two orbits meet.")
+        guest.say("I can see it well. May I turn the core?")
         guest.ask_for_control()
         owner.seen("grant-control").wait_for()
-        self.shot(owner, "player-two-people")
+        owner.eventually("the notices to go", owner.seen("toast").count, lambda count: count == 0)
+        owner.click_lands(0.42, 0.33)
+        self.shot(owner, "player-two-people", settle_ms=300)
         owner.close_panel()
         owner.open_people()
         self.shot(owner, "player-people")
@@ -94,6 +103,17 @@ class Photographer:
         self.shot(owner, "ended")
         guest.close()
         owner.close()
+
+    def paint(self, person: Viewer) -> None:
+        """A stroke in the picture, drawn with the mouse."""
+        mouse, steps = person.page.mouse, 40
+        mouse.move(*person.point(0.33, 0.62))
+        mouse.down()
+        for step in range(1, steps + 1):
+            turn = step / steps * 2 * math.pi
+            mouse.move(*person.point(0.33 + 0.05 * math.sin(turn), 0.66 - 0.04 * math.cos(turn)))
+            person.page.wait_for_timeout(20)
+        mouse.up()
 
     def phone(self) -> None:
         person = self.visitor("phone", **{**PHONE, "locale": "ru-RU"})

@@ -161,6 +161,18 @@ class Viewer:
 
         return self.eventually(f"a click at {x:.2f},{y:.2f} in the picture", self.marker, landed, seconds=seconds) or {}
 
+    def click_is_drawn(self, x: float, y: float) -> None:
+        """Click and wait until the pixels around that spot are others: the ring and the cross of the sample title."""
+        look = "([x, y]) => pixelstreamProbe.spot(x, y)"
+        before = self.page.evaluate(look, [x, y])
+        self.click_picture(x, y)
+
+        def changed() -> float:
+            pairs = zip(before, self.page.evaluate(look, [x, y]), strict=True)
+            return sum(abs(old - new) > 40 for old, new in pairs) / len(before)
+
+        self.eventually(f"other pixels at {x:.2f},{y:.2f}", changed, lambda part: part > 0.02)
+
     def control_latency(self) -> float | None:
         """Milliseconds from a press in the page to the frame that shows it; None when none did within 3 s."""
         waiting = self.page.evaluate_handle("() => ({promise: pixelstreamProbe.untilInput(3000)})")

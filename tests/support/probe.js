@@ -89,5 +89,17 @@
     };
   };
 
-  globalThis.pixelstreamProbe = { state: probe, video, inbound, record, untilInput, latencies, all: () => connections, connections: () => connections.map((c) => c.connectionState) };
+  // Luma of the square around a place in the picture (fractions), its side a thirteenth of the picture's width.
+  const spot = (x, y) => {
+    const element = video();
+    const width = element.videoWidth, side = Math.round(width / 13);
+    const canvas = new OffscreenCanvas(side, side);
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(element, x * width - side / 2, y * element.videoHeight - side / 2, side, side, 0, 0, side, side);
+    const rgba = context.getImageData(0, 0, side, side).data;
+    return Array.from({ length: side * side }, (_, i) =>
+      Math.round(0.299 * rgba[4 * i] + 0.587 * rgba[4 * i + 1] + 0.114 * rgba[4 * i + 2]));
+  };
+
+  globalThis.pixelstreamProbe = { state: probe, video, inbound, record, untilInput, latencies, spot, all: () => connections, connections: () => connections.map((c) => c.connectionState) };
 })();
