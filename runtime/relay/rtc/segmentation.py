@@ -44,9 +44,9 @@ class SegmentedSocket:
 
     def send(self, data: bytes | memoryview, address: Address) -> bool:
         """Send or drop: a full socket buffer must never block the relay."""
-        if self._option_size:
-            self._set_option(0)
         try:
+            if self._option_size:
+                self._set_option(0)
             self.sock.sendto(data, address)
         except OSError as error:
             self._count(error)

@@ -94,6 +94,42 @@ def test_a_socket_that_refuses_segmentation_goes_on_without(
     assert counters == {"segmentation_refused": 1}
 
 
+class RefusingOption:
+    """A socket on a Windows that does not know UDP_SEND_MSG_SIZE, or no longer takes it."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self.real, self.refuses = real, True
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        if self.refuses:
+            raise OSError(errno.ENOPROTOOPT, "An unknown, invalid, or unsupported option was specified")
+        self.real.setsockopt(level, option, value)
+
+    def sendto(self, data: bytes, address: tuple[str, int]) -> int:
+        return self.real.sendto(data, address)
+
+
+def test_a_machine_without_the_option_sends_packet_by_packet(pair: tuple[socket.socket, socket.socket]) -> None:
+    sender, receiver = pair
+    counters: Counter[str] = Counter()
+    sending = SegmentedSocket(RefusingOption(sender), counters, "option")  # type: ignore[arg-type]
+    assert sending.send_batch(batch(3, 100, 40), 100, 3, receiver.getsockname()) == 3
+    assert [len(receiver.recv(4096)) for _ in range(3)] == [100, 100, 40]
+    assert (sending.mode, counters) == ("none", {"segmentation_refused": 1})
+
+
+def test_an_option_that_cannot_be_taken_back_drops_and_counts(pair: tuple[socket.socket, socket.socket]) -> None:
+    sender, receiver = pair
+    counters: Counter[str] = Counter()
+    fickle = RefusingOption(sender)
+    fickle.refuses = False
+    sending = SegmentedSocket(fickle, counters, "option")  # type: ignore[arg-type]
+    assert sending.send_batch(batch(2, 100, 40), 100, 2, receiver.getsockname()) == 2
+    fickle.refuses = True
+    assert not sending.send(b"x" * 1000, receiver.getsockname())
+    assert counters == {"send_ENOPROTOOPT": 1}
+
+
 @pytest.mark.parametrize("code", [errno.EAGAIN, errno.EPERM, errno.ENETUNREACH])
 def test_a_full_or_closed_path_drops_and_counts(pair: tuple[socket.socket, socket.socket], code: int) -> None:
     sender, receiver = pair
