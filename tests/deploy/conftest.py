@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from .rendering import render
 from .running import BIN, PROJECT, Run, ansible_environment
+
+NO_ANSIBLE = "Ansible is not installed in this environment: pip install --requirement requirements/deploy.txt"
 
 
 @pytest.fixture
 def ansible(tmp_path: Path) -> Run:
     """Run one of Ansible's commands in the checkout; the result is returned whatever the exit code."""
     if not (BIN / "ansible-playbook").exists():
-        pytest.skip("Ansible is not installed in this environment: pip install --requirement requirements/deploy.txt")
+        pytest.skip(NO_ANSIBLE)
 
     def run(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -28,3 +32,29 @@ def ansible(tmp_path: Path) -> Run:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every template, rendered once for all tests; the directory of each layout by name."""
+    if not (BIN / "ansible-playbook").exists():
+        pytest.skip(NO_ANSIBLE)
+    return render(tmp_path_factory.mktemp("render"))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of what an operator's checkout holds; caches and environments are shared by links."""
+    copy = tmp_path / "checkout"
+    copy.mkdir()
+    for name in ("ansible.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, copy / name)
+    for name in ("playbooks", "roles", "inventory", "requirements", "docs"):
+        shutil.copytree(PROJECT / name, copy / name, ignore=shutil.ignore_patterns("mine", "__pycache__", ".authority"))
+    shutil.copytree(
+        PROJECT / "runtime", copy / "runtime", ignore=shutil.ignore_patterns("web", "__pycache__", "node_modules")
+    )
+    (copy / ".cache").mkdir()
+    (PROJECT / ".cache/deploy").mkdir(parents=True, exist_ok=True)
+    (copy / ".cache/deploy").symlink_to(PROJECT / ".cache/deploy")
+    return copy

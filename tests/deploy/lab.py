@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Self
 
-from .running import PROJECT
+from .running import PROJECT, ansible_environment
 
 LAB = PROJECT / "tests/lab"
 
@@ -63,6 +63,15 @@ class Lab:
         self._lab_host(
             "up", name, address, f"{self.key}.pub", built["build-image"], LAB_PACKAGES=built["build-packages"]
         )
+
+    def environment(self, checkout: Path) -> dict[str, str]:
+        """Return the environment of a command that runs in ``checkout`` and reaches these machines by SSH."""
+        return ansible_environment(checkout / ".ansible") | {
+            "ANSIBLE_CONFIG": str(checkout / "ansible.cfg"),
+            "ANSIBLE_PRIVATE_KEY_FILE": str(self.key),
+            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile=/dev/null "
+            "-o StrictHostKeyChecking=no -o LogLevel=ERROR",
+        }
 
     def ask(self, name: str, address: str, path: str, authority: Path) -> tuple[int, Any]:
         """GET over HTTPS from this machine, trusting ``authority`` alone; (status, decoded JSON)."""
