@@ -80,9 +80,12 @@ class BookingService:
 
     # --- making ---
 
-    async def make(self, wish: BookingWish, principal: Principal) -> tuple[list[Booking], dict[str, str]]:
+    async def make(
+        self, wish: BookingWish, principal: Principal, first_id: str | None = None
+    ) -> tuple[list[Booking], dict[str, str]]:
         """Book every window of the wish or none: the bookings, and the links of the guests by invitation id.
 
+        ``first_id`` is the id of the first one, for a request that may be repeated.
         Raise ``bad_request`` for windows that make no sense, ``window_taken`` with the next free one.
         """
         starts = self._starts(wish)
@@ -91,7 +94,8 @@ class BookingService:
         bookings: list[Booking] = []
         links: dict[str, str] = {}
         for start in starts:
-            booking, its_links = self._planned(wish, principal, start, start + length, series)
+            booking_id = new_session_id() if bookings or first_id is None else first_id
+            booking, its_links = self._planned(wish, principal, booking_id, start, start + length, series)
             bookings.append(booking)
             links |= its_links
         async with self._alone():
@@ -119,9 +123,9 @@ class BookingService:
             raise ServiceError("bad_request", str(error)) from None
 
     def _planned(
-        self, wish: BookingWish, principal: Principal, start_ms: int, end_ms: int, series: str | None
+        self, wish: BookingWish, principal: Principal, booking_id: str, start_ms: int, end_ms: int, series: str | None
     ) -> tuple[Booking, dict[str, str]]:
-        booking_id, now = new_session_id(), self._clock.now_ms()
+        now = self._clock.now_ms()
         invites: dict[str, Invite] = {}
         invitees: list[Invitee] = []
         links: dict[str, str] = {}
@@ -219,6 +223,14 @@ class BookingService:
             raise ServiceError("booking_not_found")
         return booking
 
+    async def series(self, first_id: str) -> list[Booking]:
+        """A booking with those of its series from it on; raise ``booking_not_found``."""
+        first = await self.get(first_id)
+        if not first.series:
+            return [first]
+        whole = await self._store.bookings.find({"series": first.series}, sort=(("start_ms", 1), ("_id", 1)))
+        return [booking for booking in whole if booking.start_ms >= first.start_ms]
+
     def schedule(self, title: Title, start_ms: int, end_ms: int) -> list[Segment]:
         """Free places of a title over time."""
         return segments(self._windows.plan(), title.name, start_ms, end_ms, _MOST_FREE)
@@ -303,8 +315,14 @@ class BookingService:
             await self._lifecycle.end(session.id, EndReason.OWNER_ENDED)
 
     async def _change(self, booking_id: str, decide: Callable[[Booking], Booking | None]) -> Booking:
-        before = self._fleet.bookings.get(booking_id)
-        after, changed = await self._store.bookings.change(booking_id, decide, known=before)
+        known = before = self._fleet.bookings.get(booking_id)
+
+        def noting(current: Booking) -> Booking | None:
+            nonlocal before
+            before = current
+            return decide(current)
+
+        after, changed = await self._store.bookings.change(booking_id, noting, known=known)
         if after is None:
             raise ServiceError("booking_not_found")
         self._fleet.put_booking(after)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from runtime.chassis.clock import Clock
@@ -14,7 +15,7 @@ from .store.errors import DuplicateError
 from .store.store import Store
 
 KEEP_SECONDS = 24 * 3600.0
-# A claim without a session for this long belongs to an instance that died while creating it.
+# A claim without what it was made for, for this long, belongs to an instance that died while creating it.
 _UNFINISHED_MS = 30_000
 
 
@@ -22,9 +23,13 @@ class Idempotency:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
 
-    async def claim(self, principal: str, key: str, body: bytes) -> tuple[str, str | None]:
-        """``(session id to create, claim id to release on failure)`` for a first request, ``(session id, None)`` for a
-        repeated one. Raise ``idempotency_mismatch`` for another body, ``conflict`` while the first is still at it.
+    async def claim(
+        self, principal: str, key: str, body: bytes, exists: Callable[[str], Awaitable[object | None]]
+    ) -> tuple[str, str | None]:
+        """``(id to create, claim id to release on failure)`` for a first request, ``(id, None)`` for a repeated one.
+
+        ``exists`` looks for what was created. Raise ``idempotency_mismatch`` for another body, ``conflict`` while the
+        first request is still at it.
         """
         now = self._clock.now_ms()
         wanted = IdempotencyClaim(
@@ -36,10 +41,12 @@ class Idempotency:
         try:
             await self._store.claims.insert(wanted)
         except DuplicateError:
-            return await self._repeated(wanted, now)
+            return await self._repeated(wanted, now, exists)
         return wanted.session, wanted.id
 
-    async def _repeated(self, wanted: IdempotencyClaim, now: int) -> tuple[str, str | None]:
+    async def _repeated(
+        self, wanted: IdempotencyClaim, now: int, exists: Callable[[str], Awaitable[object | None]]
+    ) -> tuple[str, str | None]:
         found = await self._store.claims.get(wanted.id)
         if found is None:
             raise ServiceError("conflict", retry_after_seconds=1)
@@ -47,7 +54,7 @@ class Idempotency:
             return await self._take_over(found, wanted)
         if found.body_sha256 != wanted.body_sha256:
             raise ServiceError("idempotency_mismatch")
-        if await self._store.sessions.get(found.session) is not None:
+        if await exists(found.session) is not None:
             return found.session, None
         if now - found.created_ms > _UNFINISHED_MS:
             return await self._take_over(found, wanted)

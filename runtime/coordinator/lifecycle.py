@@ -86,8 +86,15 @@ class Lifecycle:
         return await self._change(session_id, decide)
 
     async def _change(self, session_id: str, decide: Change) -> tuple[Session | None, bool]:
-        before = self._fleet.sessions.get(session_id)
-        after, changed = await self._store.sessions.change(session_id, decide, known=before)
+        known = before = self._fleet.sessions.get(session_id)
+
+        def noting(current: Session) -> Session | None:
+            # What was changed in the end may be newer than what was known here: nothing is to be counted twice.
+            nonlocal before
+            before = current
+            return decide(current)
+
+        after, changed = await self._store.sessions.change(session_id, noting, known=known)
         if after is None:
             self._fleet.drop_session(session_id)
         else:

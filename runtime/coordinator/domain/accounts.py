@@ -65,7 +65,7 @@ class IdempotencyClaim:
 
     id: str  # hash of principal and key
     body_sha256: str
-    session: str
+    session: str  # what it creates: a session, or a (first) booking
     created_ms: int
     version: int = 1
     changed_ms: int = 0

@@ -58,7 +58,8 @@ class UserHandler(AdminHandler):
 
 class KeysHandler(AdminHandler):
     def get(self) -> None:
-        self.write_json({"items": [key_json(key) for key in self.service.accounts.keys], "next": None})
+        keys, following = page_of(self, self.service.accounts.keys, key=lambda key: f"{key.created_ms:013d}-{key.id}")
+        self.write_json({"items": [key_json(key) for key in keys], "next": following})
 
     async def post(self) -> None:
         wanted = self.body_as(KeyRequest)

@@ -11,7 +11,7 @@ from runtime.coordinator.render_admin import delivery_json, receiver_json
 from runtime.protocol.errors import ServiceError
 
 from .admin import AdminHandler
-from .paging import limit_of
+from .paging import limit_of, page_of
 
 
 class ReceiverRequest(msgspec.Struct):
@@ -21,8 +21,9 @@ class ReceiverRequest(msgspec.Struct):
 
 class ReceiversHandler(AdminHandler):
     async def get(self) -> None:
-        receivers = await self.service.webhooks.receivers()
-        self.write_json({"items": [receiver_json(receiver) for receiver in receivers], "next": None})
+        receivers = sorted(await self.service.webhooks.receivers(), key=lambda receiver: receiver.id)
+        page, following = page_of(self, receivers, key=lambda receiver: receiver.id)
+        self.write_json({"items": [receiver_json(receiver) for receiver in page], "next": following})
 
     async def post(self) -> None:
         wanted = self.body_as(ReceiverRequest)

@@ -11,6 +11,7 @@ from tornado.web import RequestHandler
 from runtime.chassis.web import JsonHandler
 from runtime.coordinator.domain.access import Principal
 from runtime.coordinator.identity import Visitor
+from runtime.coordinator.limits import RateLimit
 from runtime.coordinator.service import Proxies, Service
 from runtime.coordinator.store.errors import ConflictError, StoreUnavailableError
 from runtime.protocol.errors import ServiceError
@@ -122,14 +123,22 @@ class ViewerHandler(CoordinatorHandler):
             return
         self.visitor = self._who()
         if self.service.config.rate_limits.enabled:
-            # One bucket for a person behind a shared address, one for an address with many cookies.
-            self.service.requests_limit.take(f"principal:{self.principal.id}")
-            self.service.requests_limit.take(f"address:{self.address}", 0.25)
+            self._count(self.service.requests_limit)
         if self.visitor.cookie is not None and self.request.method not in _SAFE_METHODS:
             self.service.identity.check_csrf(self.visitor, self.request.headers.get("X-CSRF-Token"))
         self.service.document.check_request(self.request)
         if not self.public and not self.principal.entitled:
             raise ServiceError("unauthenticated")
+
+    def count_create(self) -> None:
+        """Raise ``rate_limited`` for somebody who makes too much in a short time."""
+        if self.service.config.rate_limits.enabled and not self.principal.admin:
+            self._count(self.service.creates_limit)
+
+    def _count(self, limit: RateLimit) -> None:
+        """One bucket for a person behind a shared address, one for an address with many cookies."""
+        limit.take(f"principal:{self.principal.id}")
+        limit.take(f"address:{self.address}", 0.25)
 
     def options(self, *_: str) -> None:
         """A preflight; what it may do stands in the headers already set."""

@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-from typing import Any
 
 import msgspec
 
@@ -15,6 +14,8 @@ from runtime.coordinator.calendar import CONTENT_TYPE, calendar_file
 from runtime.coordinator.domain.access import may_start
 from runtime.coordinator.domain.booking import Booking
 from runtime.coordinator.render import Json, booking_json
+from runtime.coordinator.selection import BookingSelection, cursor_of, states_of
+from runtime.coordinator.store.errors import StoreUnavailableError
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import Role
 
@@ -82,9 +83,8 @@ class BookingsHandler(BookingsBase):
         self.require("bookings:read")
         _ = self.bookings
         limit = limit_of(self)
-        found = await self.service.store.bookings.find(
-            self._query(), sort=(("start_ms", 1), ("_id", 1)), limit=limit + 1
-        )
+        found = await self._find(self._selection(), limit + 1)
+        self.warn_if_stale()
         page = found[:limit]
         following = f"{page[-1].start_ms}-{page[-1].id}" if len(found) > limit else None
         feed = feed_name(self.service.config.cookie_secret, self.principal.id)
@@ -96,25 +96,26 @@ class BookingsHandler(BookingsBase):
             }
         )
 
-    def _query(self) -> dict[str, Any]:
-        query: dict[str, Any] = {}
-        if self.get_query_argument("mine", "false") in ("true", "1") or not self.principal.admin:
-            query["owner_id"] = self.principal.id
-        if title := self.get_query_argument("title", ""):
-            query["title"] = title
-        states = {state for state in self.get_query_argument("state", "").split(",") if state}
-        if states:
-            query["state"] = {"$in": sorted((states | {"planned", "open"}) - {"live"} if "live" in states else states)}
-        if begin := self.get_query_argument("from", ""):
-            query["end_ms"] = {"$gt": int(begin)}
-        if end := self.get_query_argument("to", ""):
-            query["start_ms"] = {"$lt": int(end)}
-        if cursor := self.get_query_argument("cursor", ""):
-            start, _, last = cursor.partition("-")
-            if not start.isdecimal():
-                raise ServiceError("bad_request", "The cursor is not one of ours.")
-            query["$or"] = [{"start_ms": {"$gt": int(start)}}, {"start_ms": int(start), "_id": {"$gt": last}}]
-        return query
+    async def _find(self, selection: BookingSelection, limit: int) -> list[Booking]:
+        try:
+            return await self.service.store.bookings.find(
+                selection.query(), sort=(("start_ms", 1), ("_id", 1)), limit=limit
+            )
+        except StoreUnavailableError:
+            known = [booking for booking in self.service.fleet.bookings.values() if selection.matches(booking)]
+            return sorted(known, key=lambda booking: (booking.start_ms, booking.id))[:limit]
+
+    def _selection(self) -> BookingSelection:
+        mine = self.get_query_argument("mine", "false") in ("true", "1") or not self.principal.admin
+        begin, end = self.get_query_argument("from", ""), self.get_query_argument("to", "")
+        return BookingSelection(
+            owner=self.principal.id if mine else "",
+            title=self.get_query_argument("title", ""),
+            states=states_of(self.get_query_argument("state", "")),
+            ends_after=int(begin) if begin else None,
+            starts_before=int(end) if end else None,
+            after=cursor_of(self.get_query_argument("cursor", "")),
+        )
 
     async def post(self) -> None:
         self.require("bookings:write")
@@ -124,21 +125,35 @@ class BookingsHandler(BookingsBase):
             raise ServiceError("title_not_found")
         if not may_start(self.principal, title) or not title.bookable:
             raise ServiceError("forbidden", "You cannot book this title.")
-        if self.service.config.rate_limits.enabled and not self.principal.admin:
-            self.service.creates_limit.take(f"principal:{self.principal.id}")
-        bookings, links = await self.bookings.make(
-            BookingWish(
-                title=title,
-                start_ms=wanted.starts_at,
-                end_ms=wanted.ends_at,
-                time_zone=wanted.time_zone,
-                rrule=wanted.rrule,
-                label=wanted.label,
-                guests=tuple(Guest(role=g.role, name=g.name, email=g.email) for g in wanted.invitees),
-            ),
-            self.principal,
+        wish = BookingWish(
+            title=title,
+            start_ms=wanted.starts_at,
+            end_ms=wanted.ends_at,
+            time_zone=wanted.time_zone,
+            rrule=wanted.rrule,
+            label=wanted.label,
+            guests=tuple(Guest(role=g.role, name=g.name, email=g.email) for g in wanted.invitees),
         )
+        bookings, links = await self._make(wish)
         self.write_json({"items": [self.show(booking, links) for booking in bookings], "next": None}, 201)
+
+    async def _make(self, wish: BookingWish) -> tuple[list[Booking], dict[str, str]]:
+        key = self.request.headers.get("Idempotency-Key")
+        if key is None:
+            self.count_create()
+            return await self.bookings.make(wish, self.principal)
+        idempotency = self.service.idempotency
+        first_id, claim = await idempotency.claim(
+            self.principal.id, key, self.request.body, self.service.store.bookings.get
+        )
+        if claim is None:
+            return await self.bookings.series(first_id), {}
+        try:
+            self.count_create()
+            return await self.bookings.make(wish, self.principal, first_id)
+        except ServiceError:
+            await idempotency.release(claim)
+            raise
 
 
 class BookingHandler(BookingsBase):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from runtime.coordinator.admission import Wish
 from runtime.coordinator.domain.access import may_end, may_start, owns, standing_role
 from runtime.coordinator.domain.model import Session
 from runtime.coordinator.render import Json, ice_json, invite_json, session_json
+from runtime.coordinator.selection import SessionSelection, cursor_of, states_of
+from runtime.coordinator.store.errors import StoreUnavailableError
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason, Role, SessionState
 
@@ -70,11 +70,9 @@ class SessionsBase(ViewerHandler):
 class SessionsHandler(SessionsBase):
     async def get(self) -> None:
         self.require("sessions:read")
-        self.warn_if_stale()
         limit = limit_of(self)
-        found = await self.service.store.sessions.find(
-            self._query(), sort=(("created_ms", -1), ("_id", -1)), limit=limit + 1
-        )
+        found = await self._find(self._selection(), limit + 1)
+        self.warn_if_stale()
         page = found[:limit]
         following = f"{page[-1].created_ms}-{page[-1].id}" if len(found) > limit else None
         # What this process knows may be newer than what was just read.
@@ -82,32 +80,24 @@ class SessionsHandler(SessionsBase):
         newest = [max(known.get(s.id, s), s, key=lambda each: each.version) for s in page]
         self.write_json({"items": [self.show(session) for session in newest], "next": following})
 
-    def _query(self) -> dict[str, Any]:
-        query: dict[str, Any] = {}
-        mine = self.get_query_argument("mine", "false") in ("true", "1")
-        if mine or not self.principal.admin:
-            query["owner_id"] = self.principal.id
-        for name in ("title", "host"):
-            value = self.get_query_argument(name, "")
-            if value:
-                query[name] = value
-        states = {state for state in self.get_query_argument("state", "").split(",") if state}
-        if states == {"live"}:
-            query["live"] = 1
-        elif states:
-            if "live" in states:
-                states |= {str(s) for s in SessionState if s not in (SessionState.ENDED, SessionState.FAILED)}
-            query["state"] = {"$in": sorted(states - {"live"})}
-        cursor = self.get_query_argument("cursor", "")
-        if cursor:
-            created, _, last = cursor.partition("-")
-            if not created.isdecimal():
-                raise ServiceError("bad_request", "The cursor is not one of ours.")
-            query["$or"] = [
-                {"created_ms": {"$lt": int(created)}},
-                {"created_ms": int(created), "_id": {"$lt": last}},
-            ]
-        return query
+    async def _find(self, selection: SessionSelection, limit: int) -> list[Session]:
+        try:
+            return await self.service.store.sessions.find(
+                selection.query(), sort=(("created_ms", -1), ("_id", -1)), limit=limit
+            )
+        except StoreUnavailableError:
+            known = [session for session in self.service.fleet.sessions.values() if selection.matches(session)]
+            return sorted(known, key=lambda session: (session.created_ms, session.id), reverse=True)[:limit]
+
+    def _selection(self) -> SessionSelection:
+        mine = self.get_query_argument("mine", "false") in ("true", "1") or not self.principal.admin
+        return SessionSelection(
+            owner=self.principal.id if mine else "",
+            title=self.get_query_argument("title", ""),
+            host=self.get_query_argument("host", ""),
+            states=states_of(self.get_query_argument("state", "")),
+            after=cursor_of(self.get_query_argument("cursor", "")),
+        )
 
     async def post(self) -> None:
         self.require("sessions:write")
@@ -128,7 +118,9 @@ class SessionsHandler(SessionsBase):
             self._check_limits()
             return await self.service.admission.create(wish)
         idempotency = self.service.idempotency
-        session_id, claim = await idempotency.claim(self.principal.id, key, self.request.body)
+        session_id, claim = await idempotency.claim(
+            self.principal.id, key, self.request.body, self.service.store.sessions.get
+        )
         if claim is None:
             return await self.service.rooms.session(session_id)
         try:
@@ -146,8 +138,7 @@ class SessionsHandler(SessionsBase):
         live = [s for s in self.service.fleet.owned_by(self.principal.id) if not s.is_final]
         if most and len(live) >= most and not self.principal.admin and self.principal.scopes is None:
             raise ServiceError("session_limit", details={"sessions": [s.id for s in live], "most": most})
-        if self.service.config.rate_limits.enabled and not self.principal.admin:
-            self.service.creates_limit.take(f"principal:{self.principal.id}")
+        self.count_create()
 
 
 class SessionHandler(SessionsBase):

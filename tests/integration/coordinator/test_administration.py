@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,67 @@ async def test_keys_work_within_their_scopes_until_they_are_revoked(stand: Stand
     assert (await admin.call("DELETE", f"/api/v1/admin/keys/{made['id']}")).json["revoked_at"] > 0
     assert (await program.call("GET", "/api/v1/titles")).code == "unauthenticated"
     assert (await admin.get("/api/v1/admin/keys"))["items"][0]["key"] is None
+
+
+async def test_lists_of_administrators_come_in_pages(stand: Stand) -> None:
+    await stand.coordinator()
+    hosts = [await stand.host(f"gpu{number}") for number in range(3)]
+    await stand.register([{"name": f"title-{n}"} for n in range(3)], {host: ["title-0"] for host in hosts})
+    admin = stand.admin()
+    for number in range(3):
+        await admin.post("/api/v1/admin/keys", {"name": f"key{number}", "scopes": ["titles:read"]})
+        await admin.post("/api/v1/admin/webhooks", {"url": f"http://127.0.0.1:9/{number}"})
+        await admin.call("PUT", f"/api/v1/admin/users/user{number}", {"password": "correct horse"})
+    for what in ("keys", "webhooks", "users", "hosts", "titles", "audit"):
+        whole = (await admin.get(f"/api/v1/admin/{what}"))["items"]
+        assert len(whole) >= 3, what
+        seen: list[Any] = []
+        cursor = ""
+        while True:
+            page = await admin.get(f"/api/v1/admin/{what}?limit=2{cursor}")
+            seen += page["items"]
+            if page["next"] is None:
+                break
+            assert len(page["items"]) == 2
+            cursor = f"&cursor={page['next']}"
+        assert [_name(item) for item in seen] == [_name(item) for item in whole], what
+
+
+def _name(item: Any) -> str:
+    return str(item.get("id") or item["name"])
+
+
+async def test_figures_for_prometheus(stand: Stand) -> None:
+    """The list that operators build their boards on: these names and labels stay."""
+    await stand.coordinator()
+    host = await stand.host("gpu1", capacity=1)
+    await stand.register([TITLE], {host: ["sample"]})
+    first, second = stand.viewer(), stand.viewer()
+    session = await first.start("sample")
+    waiting = await second.start("sample", wait=True)
+    await first.session_in(session["id"], "ready")
+
+    async def figures() -> dict[str, float]:
+        text = (await first.call("GET", "/metrics")).body.decode()
+        lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in lines}
+
+    now = await figures()
+    assert now['pixelstream_sessions{state="ready"}'] == 1
+    assert now['pixelstream_sessions{state="queued"}'] == now["pixelstream_queue_length"] == 1
+    assert now['pixelstream_slots{use="used"}'] == now['pixelstream_hosts{state="serving"}'] == 1
+    assert now["pixelstream_database_available"] == 1
+    assert now['pixelstream_sessions_ended_total{reason="owner_ended"}'] == 0, "said before it happens"
+    assert now["pixelstream_queue_wait_seconds_count"] == 0
+    for step in ("relay_up", "process_up", "streamer_connected", "first_frame"):
+        assert now[f'pixelstream_start_seconds_count{{step="{step}"}}'] == 1
+    await first.call("DELETE", f"/api/v1/sessions/{session['id']}")
+    await second.session_in(waiting["id"], "ready")
+    now = await figures()
+    assert now['pixelstream_sessions_ended_total{reason="owner_ended"}'] == 1
+    assert now["pixelstream_queue_wait_seconds_count"] == 1
+    assert now["pixelstream_placement_seconds_count"] == now["pixelstream_sessions_created_total"] == 2
+    assert any(name.startswith('pixelstream_request_seconds_count{handler="SessionsHandler"') for name in now)
 
 
 async def test_titles_are_changed_only_from_the_version_that_was_read(stand: Stand) -> None:

@@ -138,6 +138,27 @@ async def test_a_series_is_booked_whole_or_not_and_cancelled_from_a_window_on(st
     assert len((await owner.get("/api/v1/bookings?state=live"))["items"]) == 1
 
 
+async def test_a_repeated_booking_books_once(stand: Stand) -> None:
+    await _one_host(stand)
+    owner = stand.viewer()
+    await owner.me()
+    wish = _window(60, 120, rrule="FREQ=DAILY;COUNT=3", invitees=[{"role": "watcher", "name": "Boris"}])
+    headers = {"Idempotency-Key": "booking-1234"}
+    answers = [await owner.call("POST", "/api/v1/bookings", wish, headers=headers) for _ in range(2)]
+    first, again = ([booking["id"] for booking in answer.json["items"]] for answer in answers)
+    assert len(first) == 3
+    assert first == again == [booking["id"] for booking in (await owner.get("/api/v1/bookings"))["items"]]
+    link = answers[0].json["items"][0]["invitees"][0]["url"].rpartition("/")[2]
+    assert (await owner.get(f"/api/v1/invites/{link}"))["role"] == "watcher"
+    other = await owner.call("POST", "/api/v1/bookings", _window(300, 360), headers=headers)
+    assert other.code == "idempotency_mismatch"
+    # What was refused leaves its key free.
+    headers = {"Idempotency-Key": "booking-5678"}
+    assert (await owner.call("POST", "/api/v1/bookings", _window(90, 150), headers=headers)).code == "window_taken"
+    await owner.call("DELETE", f"/api/v1/bookings/{first[0]}")
+    assert (await owner.call("POST", "/api/v1/bookings", _window(90, 150), headers=headers)).status == 201
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     (_window(-120, -60), "past"),
     (_window(60, 61), "lasts"),

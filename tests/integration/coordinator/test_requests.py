@@ -143,6 +143,14 @@ async def test_requests_and_creates_are_limited_per_person_and_sessions_too(stan
     assert codes == {200, 429}
 
 
+async def test_an_address_that_comes_with_ever_new_cookies_is_limited_too(stand: Stand) -> None:
+    await stand.coordinator(rate_limits={"enabled": True, "creates_per_minute": 1, "creates_burst": 2})
+    host = await stand.host("gpu1", capacity=20)
+    await stand.register([TITLE], {host: ["sample"]})
+    answers = [await stand.viewer().call("POST", "/api/v1/sessions", {"title": "sample"}) for _ in range(9)]
+    assert [answer.status for answer in answers] == [201] * 8 + [429]
+
+
 async def test_the_catalogue_is_cached_searched_and_paged(stand: Stand) -> None:
     await stand.coordinator()
     host = await stand.host("gpu1")

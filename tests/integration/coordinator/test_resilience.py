@@ -196,6 +196,11 @@ async def test_without_the_database_reads_go_on_writes_fail_and_nothing_ends(
     read = await viewer.call("GET", f"/api/v1/sessions/{session['id']}")
     assert (read.json["state"], read.headers["Warning"][:3]) == ("ready", "111")
     assert (await viewer.get("/api/v1/titles"))["items"][0]["name"] == "sample"
+    for lists in ("sessions", "sessions?state=live", "sessions?state=ready&title=sample", "bookings"):
+        listed = await viewer.call("GET", f"/api/v1/{lists}")
+        assert (listed.status, listed.headers["Warning"][:3]) == (200, "111")
+        assert [item["id"] for item in listed.json["items"]] == [session["id"]] * lists.startswith("sessions")
+    assert (await viewer.get("/api/v1/sessions?state=ended"))["items"] == []
     ready = await viewer.call("GET", "/readyz")
     assert (ready.status, ready.json["checks"]["database"]["ok"]) == (503, False)
     assert (await viewer.call("GET", "/healthz")).status == 200
