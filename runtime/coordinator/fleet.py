@@ -39,6 +39,7 @@ class Fleet:
         self._in_order = True  # of names
         self._by_owner: dict[str, set[str]] = {}
         self._queued: set[str] = set()
+        self.queue_revision = 0  # rises when somebody joins or leaves the queue
         self._warm: set[str] = set()
         # Rises at every change of what the catalogue shows.
         self.revision = 0
@@ -182,6 +183,7 @@ class Fleet:
             self._by_owner.setdefault(session.owner.id, set()).add(session.id)
         if session.state is SessionState.QUEUED:
             self._queued.add(session.id)
+            self.queue_revision += 1
         if session.warm and session.owner is None and not session.is_final:
             self._warm.add(session.id)
 
@@ -195,7 +197,9 @@ class Fleet:
             owned.discard(session.id)
             if not owned:
                 self._by_owner.pop(session.owner.id, None)
-        self._queued.discard(session.id)
+        if session.id in self._queued:
+            self._queued.discard(session.id)
+            self.queue_revision += 1
         self._warm.discard(session.id)
 
     def _refresh(self, name: str, *, quiet: bool = False) -> None:

@@ -22,6 +22,8 @@ from .store.locks import Lease
 
 logger = logging.getLogger(__name__)
 _REMEMBERED_LENGTHS = 50
+# Estimates of waiting times may be this old; positions are always of the moment.
+_FRESH_SECONDS = 1.0
 
 
 class Queueing:
@@ -41,6 +43,8 @@ class Queueing:
         self._seen: set[str] = set()  # tickets whose owner was heard of since the last touch
         self._lengths: dict[str, deque[float]] = {}  # title -> seconds of recent sessions
         self._told: tuple[str, ...] = ()
+        self._standings: tuple[int, float, dict[str, int]] | None = None  # revision, when, ticket -> others before
+        self._outlooks: dict[str, tuple[float, queue.Outlook]] = {}  # title -> when, outlook
         self.waits: deque[float] = deque(maxlen=1000)
         lifecycle.observers.append(self._observe)
         admission.is_contended = self.is_contended
@@ -110,24 +114,40 @@ class Queueing:
 
     def position(self, session: Session) -> tuple[int, float | None]:
         """Position from 1, and the estimated wait in seconds."""
-        ordered = queue.order(self._fleet.queued())
-        ahead = queue.ahead_of(session, ordered, self._competes)
-        return ahead + 1, self._estimate(session.title, ahead)
+        ahead = self._ahead().get(session.id, 0)
+        return ahead + 1, self._outlook(session.title, ahead)
+
+    def _ahead(self) -> dict[str, int]:
+        """Of everybody who waits; a shift of the queue is told to all of them, and is reckoned once."""
+        revision, now = self._fleet.queue_revision, self._clock.monotonic()
+        known = self._standings
+        if known is None or known[0] != revision or now - known[1] >= _FRESH_SECONDS:
+            ordered = queue.order(self._fleet.queued())
+            self._standings = known = (revision, now, queue.standings(ordered, self._competes))
+        return known[2]
 
     def wait_for_newcomer(self, title: str) -> float | None:
         """Estimate for somebody who would queue now."""
         ahead = sum(self._competes(session.title, title) for session in self._fleet.queued())
-        return self._estimate(title, ahead)
+        return self._outlook(title, ahead)
 
-    def _estimate(self, title_name: str, ahead: int) -> float | None:
+    def _outlook(self, title_name: str, ahead: int) -> float | None:
         title = self._fleet.titles.get(title_name)
         if title is None:
             return None
-        now = self._clock.now_ms()
-        hosts = self._hosts(title)
-        running = [s for s in self._fleet.live() if s.holds_slot and s.host in hosts]
-        free = availability(self._fleet.loads(), title, now).free
-        return queue.wait_seconds(ahead, running, now, typical_seconds=self._typical(title_name), free=free)
+        monotonic = self._clock.monotonic()
+        known = self._outlooks.get(title_name)
+        if known is None or monotonic - known[0] >= _FRESH_SECONDS:
+            now = self._clock.now_ms()
+            hosts = self._hosts(title)
+            outlook = queue.Outlook(
+                [s for s in self._fleet.live() if s.holds_slot and s.host in hosts],
+                now,
+                typical_seconds=self._typical(title_name),
+                free=availability(self._fleet.loads(), title, now).free,
+            )
+            self._outlooks[title_name] = known = (monotonic, outlook)
+        return known[1].wait_seconds(ahead)
 
     def _typical(self, title: str) -> float:
         lengths = self._lengths.get(title)

@@ -29,34 +29,44 @@ def order(tickets: Iterable[Session]) -> list[Session]:
     return [session for _, _, session in sorted(ranked, key=lambda item: item[:2])]
 
 
-def ahead_of(session: Session, ordered: Sequence[Session], competes: Callable[[str, str], bool]) -> int:
-    """How many wait before ``session`` for hosts that its title needs too. ``competes(a, b)``: titles share a host."""
-    ahead = 0
-    for other in ordered:
-        if other.id == session.id:
-            break
-        ahead += competes(other.title, session.title)
-    return ahead
+def standings(ordered: Sequence[Session], competes: Callable[[str, str], bool]) -> dict[str, int]:
+    """For every ticket how many wait before it for hosts that its title needs too. ``competes(a, b)``: titles share a
+    host; it is asked once for each pair of titles."""
+    before: dict[str, int] = {}  # title -> tickets that a newcomer for it would be behind
+    rivals: dict[str, list[str]] = {}
+    titles = {session.title for session in ordered}
+    found: dict[str, int] = {}
+    for session in ordered:
+        found[session.id] = before.get(session.title, 0)
+        if session.title not in rivals:
+            rivals[session.title] = [title for title in titles if competes(session.title, title)]
+        for title in rivals[session.title]:
+            before[title] = before.get(title, 0) + 1
+    return found
 
 
-def wait_seconds(
-    ahead: int, running: Iterable[Session], now_ms: int, *, typical_seconds: float, free: int = 0
-) -> float | None:
-    """Estimate until it is the turn of somebody with ``ahead`` others before, given what runs on the hosts in question.
+class Outlook:
+    """When places come free on the hosts in question, reckoned once for everybody who waits for them.
 
-    Running sessions are taken to last ``typical_seconds`` or until their fixed end. None: nothing runs and nothing is
-    free, so that there is nothing to reckon from.
+    Running sessions are taken to last ``typical_seconds`` or until their fixed end.
     """
-    ends = [0.0] * free
-    for session in running:
-        ends.append(_remaining(session, now_ms, typical_seconds))
-    if not ends:
-        return None
-    heapq.heapify(ends)
-    for _ in range(ahead):
-        # Whoever is before takes the place that comes free first, and keeps it a typical time.
-        heapq.heapreplace(ends, ends[0] + typical_seconds)
-    return round(ends[0], 1)
+
+    def __init__(self, running: Iterable[Session], now_ms: int, *, typical_seconds: float, free: int = 0) -> None:
+        self._typical_seconds = typical_seconds
+        self._ends = [0.0] * free + [_remaining(session, now_ms, typical_seconds) for session in running]
+        heapq.heapify(self._ends)
+        self._waits: list[float] = []  # by the number of others before
+
+    def wait_seconds(self, ahead: int) -> float | None:
+        """Estimate until it is the turn of somebody with ``ahead`` others before. None: nothing runs and nothing is
+        free, so that there is nothing to reckon from."""
+        if not self._ends:
+            return None
+        while len(self._waits) <= ahead:
+            # Whoever is before takes the place that comes free first, and keeps it a typical time.
+            self._waits.append(round(self._ends[0], 1))
+            heapq.heapreplace(self._ends, self._ends[0] + self._typical_seconds)
+        return self._waits[ahead]
 
 
 def _remaining(session: Session, now_ms: int, typical_seconds: float) -> float:

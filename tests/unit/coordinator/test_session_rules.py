@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.coordinator.domain.model import Heartbeat, Host, Invite, Member, Owner, QueueTicket, Session, Slot
-from runtime.coordinator.domain.queue import ahead_of, has_left, order, wait_seconds
+from runtime.coordinator.domain.queue import Outlook, has_left, order, standings
 from runtime.coordinator.domain.recovery import Action, is_orphan, judge_session
 from runtime.coordinator.domain.session import adopt, apply_report, enter, finish, joinable, lease, stop
 from runtime.protocol.control import SessionReport
@@ -308,8 +308,8 @@ def test_everybodys_first_ticket_comes_before_anybodys_second() -> None:
 
 def test_only_those_who_need_the_same_hosts_count_as_ahead() -> None:
     tickets = [ticket(1, "a", "x"), ticket(2, "b", "y"), ticket(3, "c", "x")]
-    assert ahead_of(tickets[2], tickets, lambda one, other: one == other) == 1
-    assert ahead_of(tickets[1], tickets, lambda one, other: True) == 1
+    assert list(standings(tickets, lambda one, other: one == other).values()) == [0, 0, 1]
+    assert list(standings(tickets, lambda one, other: True).values()) == [0, 1, 2]
 
 
 def _running(age_seconds: float, **more: Any) -> Session:
@@ -333,7 +333,9 @@ def _running(age_seconds: float, **more: Any) -> Session:
 def test_the_estimate_follows_from_who_runs_and_who_waits(
     ahead: int, running: list[Session], free: int, seconds: float | None
 ) -> None:
-    assert wait_seconds(ahead, running, NOW, typical_seconds=600.0, free=free) == seconds
+    outlook = Outlook(running, NOW, typical_seconds=600.0, free=free)
+    assert outlook.wait_seconds(ahead) == seconds
+    assert outlook.wait_seconds(ahead) == seconds, "asking changes nothing"
 
 
 def test_a_place_is_given_up_only_when_its_page_was_looked_for_and_not_seen() -> None:
