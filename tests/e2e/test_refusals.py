@@ -110,6 +110,22 @@ def test_the_longest_time_is_counted_down_announced_and_kept(enter: Enter) -> No
     expect(reason).to_have_attribute("data-reason", "max_length")
 
 
+def test_the_owner_asks_for_more_time_with_one_click(enter: Enter) -> None:
+    person = enter("person")
+    person.open_catalogue()
+    session = person.start("brief")
+    person.wait_for_picture()
+
+    def end() -> int:
+        return int(person.api_get(f"/api/v1/sessions/{session}")["ends_at"])
+
+    before = end()
+    person.page.mouse.move(640, 12)
+    person.seen("time-left").click()
+    person.eventually("a later end", end, lambda at: at > before)
+    expect(person.seen("toasts")).to_contain_text("reaches its longest time")
+
+
 def test_an_expired_invitation_says_so(enter: Enter) -> None:
     """The shortest validity is a minute: the service's answer is given in its place."""
     person = enter("person", locale="ru-RU")

@@ -282,6 +282,7 @@ export const en = {
     idleHeading: "Are you still there?",
     idleLead: "Nobody has been active for a while. The session ends in",
     idleStay: "I am here",
+    moreTime: "More time",
     timeWarning: (time: string) => `The session reaches its longest time in ${time}.`,
     endConfirmHeading: "End the session?",
     endConfirm: "It ends for everyone, and the application is closed.",

@@ -257,6 +257,7 @@ export const ru: Texts = {
     idleHeading: "Вы ещё здесь?",
     idleLead: "Давно никто ничего не делал. Сеанс завершится через",
     idleStay: "Я здесь",
+    moreTime: "Продлить",
     timeWarning: (time) => `До наибольшей длительности сеанса осталось ${time}.`,
     endConfirmHeading: "Завершить сеанс?",
     endConfirm: "Он завершится для всех, приложение закроется.",

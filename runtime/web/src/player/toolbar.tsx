@@ -1,15 +1,15 @@
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { formatClock, t } from "../i18n";
+import { t } from "../i18n";
 import { Icon, type IconName } from "../ui/icons";
 import { toast } from "../ui/toasts";
 import { useMedia } from "../ui/use-media";
 import { ControlButton, ControlState } from "./control-button";
-import { useSecondsUntil } from "./dialogs";
 import { useFullScreen } from "./full-screen";
 import type { Panel } from "./model";
 import { useModel } from "./model-context";
+import { TimeLeft } from "./time-left";
 
 const REST_AFTER_MS = 4_000;
 
@@ -220,21 +220,6 @@ function useTools(): Tool[] {
     },
   });
   return tools;
-}
-
-function TimeLeft(): JSX.Element | null {
-  const model = useModel();
-  const endsAt = model.room.value?.session.ends_at;
-  const seconds = useSecondsUntil(endsAt);
-  if (seconds === undefined) return null;
-  const text = t().player.endsIn(formatClock(seconds));
-  return (
-    <span class={`time-left ${seconds < 300 ? "time-short" : ""}`} title={text} data-testid="time-left">
-      <Icon name="queue" size={16} />
-      <span class="visually-hidden">{text}</span>
-      <span aria-hidden="true">{formatClock(seconds)}</span>
-    </span>
-  );
 }
 
 /**
