@@ -167,10 +167,6 @@ class Numbering:
         elapsed = max(1, int((now - at) * self.clock_rate))
         self.timestamp_offset = (last_timestamp + elapsed - timestamp) & 0xFFFFFFFF
 
-    def withhold(self, count: int) -> None:
-        """``count`` packets of the source will not be sent: the numbers after them close up."""
-        self.sequence_offset = (self.sequence_offset - count) & 0xFFFF
-
     def sent(self, sequence: int, timestamp: int, now: float) -> None:
         """Remember the source's numbers of the last packet of a batch."""
         self.last = (

@@ -4,15 +4,13 @@ DTLS and SCTP come from aiortc, SRTP from pylibsrtp, both pinned to exact versio
 interface:
 
 - ``RTCDtlsTransport`` asks its transport for ``_recv``, ``_send`` and ``role``; ``_set_role``, ``_srtp_profiles``,
-``_rx_srtp``,
-  ``_tx_srtp``, ``_ssl``, ``_write_ssl`` and ``encrypted`` are used or overridden here;
-- ``RTCSctpTransport._handle_data``, ``_receive_data_chunk``, ``_receive_sack_chunk``, ``_data_channel_receive``,
-``_send_chunk``
-  and the counters they keep are guarded here, because they trust the peer;
+  ``_rx_srtp``, ``_tx_srtp``, ``_ssl``, ``_write_ssl`` and ``encrypted`` are used or overridden here;
+- ``RTCSctpTransport._handle_data``, ``_receive_data_chunk``, ``_receive_forward_tsn_chunk``, ``_receive_sack_chunk``,
+  ``_data_channel_receive``, ``_send_chunk`` and the counters they keep are guarded here, because they trust the peer;
 - ``RTCCertificate._create_ssl_context``; ``pylibsrtp.lib``, ``.ffi`` and ``Session._srtp``.
 
-:func:`self_test` runs at start, and ``tests/unit/relay_media/test_adapter.py`` fails when an update changes one of
-these names.
+:func:`self_test` runs at start, and ``tests/unit/relay_media/test_media_adapter.py`` fails when an update changes one
+of these names.
 """
 
 from __future__ import annotations
@@ -33,12 +31,20 @@ from aiortc import (
     RTCSctpTransport,
 )
 from aiortc import rtcdtlstransport as _dtls
-from aiortc.rtcsctptransport import WEBRTC_DCEP, Chunk, DataChunk, RTCSctpCapabilities, SackChunk
+from aiortc.rtcsctptransport import (
+    WEBRTC_DCEP,
+    Chunk,
+    DataChunk,
+    ForwardTsnChunk,
+    RTCSctpCapabilities,
+    SackChunk,
+)
 from OpenSSL import SSL
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session, ffi, lib  # type: ignore[attr-defined]
 
 from runtime.relay.core.negotiation import MAX_MESSAGE_BYTES, SCTP_PORT
+from runtime.relay.core.sctp import parameters_end
 
 DTLS_MTU = 1200
 FLIGHT_INTERVAL_SECONDS = 0.04
@@ -186,6 +192,9 @@ class _Sctp(RTCSctpTransport):
         self.malformed = 0
 
     async def _handle_data(self, data: bytes) -> None:
+        if not parameters_end(data):
+            self.malformed += 1
+            return
         try:
             await super()._handle_data(data)
         except Exception:
@@ -201,6 +210,13 @@ class _Sctp(RTCSctpTransport):
         waiting = sum(len(stream.reassembly) for stream in self._inbound_streams.values())
         if self._advertised_rwnd < 0 or waiting + len(self._sack_misordered) > MAX_REASSEMBLY_CHUNKS:
             self._on_abuse("the peer sent more data than it was allowed to")
+
+    async def _receive_forward_tsn_chunk(self, chunk: ForwardTsnChunk) -> None:
+        named = {stream_id for stream_id, _ in chunk.streams}
+        if len(named | self._inbound_streams.keys()) > MAX_INBOUND_STREAMS:
+            self.malformed += 1
+            return
+        await super()._receive_forward_tsn_chunk(chunk)
 
     async def _receive_sack_chunk(self, chunk: SackChunk) -> None:
         if sum(abs(end - start) + 1 for start, end in chunk.gaps) > len(self._sent_queue) + 64:

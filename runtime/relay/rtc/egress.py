@@ -1,170 +1,25 @@
-"""A player's side: its copies of the streams, and what it reports about them."""
+"""A player's side: which of the streams it gets, and what it reports about them."""
 
 from __future__ import annotations
 
-import collections
-import secrets
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from runtime.relay.core import rtcp
 from runtime.relay.core.bandwidth import BandwidthLimits, LinkEstimate
-from runtime.relay.core.forwarding import Numbering, ResendBudget
 from runtime.relay.core.keyframes import RepairBackoff
 from runtime.relay.core.layers import MIN_STAY_SECONDS, choose_layer
-from runtime.relay.core.negotiation import Outgoing
-from runtime.relay.core.rtp import (
-    ABS_SEND_TIME,
-    HEADER,
-    abs_send_time,
-    extension_numbers,
-    extension_offset,
-    retransmission,
-)
+from runtime.relay.core.temporal import ALL_LAYERS
 
-from .batch import BatchSender, Wire
-from .ice import Path
-from .ingest import CNAME, Ingest, Source
+from .ingest import Ingest
+from .output import Output
 from .pacing import Pacer
 from .peer import Peer
+from .source import Source
 
 MAX_NACKED = 512
 # The longest a player in control waits between two repairs of its picture.
 CONTROLLER_REPAIR_SECONDS = 1.0
-MAX_SR_MEMORY = 16
-
-
-class Output:
-    """One stream to one player. It outlives its source: when the streamer comes back, the numbers go on."""
-
-    def __init__(self, peer: Peer, stream: Outgoing, sender: BatchSender) -> None:
-        self.peer, self.stream, self._sender = peer, stream, sender
-        self.ssrc = stream.ssrc
-        self.kind = stream.kind
-        self.numbering = Numbering(stream.codec.clock_rate)
-        self.budget = ResendBudget()
-        self.source: Source | None = None
-        self.next_source: Source | None = None  # another layer, from its next keyframe on
-        self.wire = Wire(0, stream.codec.pt)
-        self.srtp_handle: Any = None
-        self.sequence_offset = self.timestamp_offset = 0
-        self.packets = self.octets = self.frames = 0
-        self.sends_dropped = self.resent = self.nacked = 0
-        self.pacer: Pacer | None = None
-        self._first_sequence: int | None = None
-        self._clock_offset: int | None = None
-        self._earned = 0
-        self._rtx_sequence = secrets.randbits(15)
-        self._sr_sent: collections.OrderedDict[int, float] = collections.OrderedDict()
-
-    @property
-    def path(self) -> Path:
-        path = self.peer.ice.media_path
-        if path is None:
-            raise RuntimeError("an output was attached before its peer was connected")
-        return path
-
-    def attach(self, source: Source) -> None:
-        """Follow ``source``; the offsets that hide the change are fixed at its next packet."""
-        self._clock_offset = self._offset_by_clock(source)
-        self.detach()
-        numbers = extension_numbers(source.track.extensions, self.stream.extensions)
-        self.wire = Wire(
-            self.peer.srtp.tag_bytes, self.stream.codec.pt, numbers, ABS_SEND_TIME in self.stream.extensions
-        )
-        self.srtp_handle = self.peer.srtp.send_handle
-        self.source = source
-        source.add(self)
-
-    def change_to(self, source: Source) -> None:
-        """Follow another layer from its next keyframe on, and the present one until then."""
-        if self.next_source is source:
-            return
-        if self.next_source is not None:
-            self.next_source.forget_waiting(self)
-            self.next_source = None
-        if source is not self.source:
-            self.next_source = source
-            source.add_at_keyframe(self)
-
-    def detach(self) -> None:
-        if self.next_source is not None:
-            self.next_source.forget_waiting(self)
-            self.next_source = None
-        if self.source is not None:
-            self.remember(self.source.last)
-            self.source.remove(self)
-            self.source = None
-
-    def _offset_by_clock(self, source: Source) -> int | None:
-        """The timestamp offset under which another layer of the same picture goes on exactly in time, from the sender
-        reports of both; None when the sources have no clock in common."""
-        old = self.source
-        if old is None or old.ingest is not source.ingest or old.last_report is None or source.last_report is None:
-            return None
-        before, after = old.last_report[0], source.last_report[0]
-        elapsed = round((after.ntp - before.ntp) * self.numbering.clock_rate / (1 << 32))
-        return before.rtp + self.timestamp_offset - after.rtp + elapsed
-
-    def remember(self, last: tuple[int, int, float] | None) -> None:
-        """The source's last packet before a change; where our own numbers stopped follows from it."""
-        if last is not None and self.packets:
-            self.numbering.sent(*last)
-
-    def align(self, sequence: int, timestamp: int, now: float) -> None:
-        """The next packet sent will be this one of the source."""
-        self.numbering.align(sequence, timestamp, now, self._clock_offset)
-        self.sequence_offset = self.numbering.sequence_offset
-        self.timestamp_offset = self.numbering.timestamp_offset
-        self._first_sequence = (sequence + self.sequence_offset) & 0xFFFF
-
-    def resend(self, wanted: int, now: float) -> None:
-        """Answer one NACKed sequence number, as RTX if the player takes it."""
-        self.nacked += 1
-        self.budget.earn(self.packets - self._earned)
-        self._earned = self.packets
-        if self.source is None or self._first_sequence is None or (wanted - self._first_sequence) & 0xFFFF >= 0x8000:
-            return
-        packet = self.source.cache.get((wanted - self.sequence_offset) & 0xFFFF)
-        if packet is None or not self.budget.spend(wanted, now):
-            return
-        if self._sender.send_one(self._renumbered(packet, wanted, now), self):
-            self.resent += 1
-
-    def _renumbered(self, packet: bytes, wanted: int, now: float) -> bytes:
-        packet = self.wire.apply(packet)
-        if self.wire.send_time:
-            offset = extension_offset(packet, self.stream.extensions[ABS_SEND_TIME], 3)
-            if offset:
-                packet = packet[:offset] + abs_send_time(now) + packet[offset + 3 :]
-        first, marker, _, timestamp, _ = HEADER.unpack_from(packet)
-        timestamp = (timestamp + self.timestamp_offset) & 0xFFFFFFFF
-        head: bytes = HEADER.pack(first, marker & 0x80 | self.wire.pt, wanted, timestamp, self.ssrc)
-        packet = head + packet[12:]
-        if self.stream.rtx_pt is None or self.stream.rtx_ssrc is None:
-            return packet
-        self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
-        return retransmission(packet, self.stream.rtx_pt, self._rtx_sequence, self.stream.rtx_ssrc)
-
-    def sender_report(self, report: rtcp.SenderReport, now: float) -> None:
-        """Pass the streamer's clock on, so that lip sync holds, with this output's own counters."""
-        if not self.packets:
-            return
-        own = rtcp.SenderReport(
-            self.ssrc, report.ntp, report.rtp + self.timestamp_offset, self.packets, self.octets - 12 * self.packets
-        )
-        self.peer.send_rtcp(rtcp.sender_report(own) + rtcp.source_description(self.ssrc, CNAME))
-        self._sr_sent[report.ntp >> 16 & 0xFFFFFFFF] = now
-        while len(self._sr_sent) > MAX_SR_MEMORY:
-            self._sr_sent.popitem(last=False)
-
-    def round_trip_seconds(self, block: rtcp.ReportBlock, now: float) -> float | None:
-        """From the player's echo of one of our sender reports (RFC 3550 section 6.4.1)."""
-        sent = self._sr_sent.get(block.last_sr)
-        if sent is None:
-            return None
-        return max(0.0, now - sent - block.delay_since_sr / 65536)
 
 
 class Egress:
@@ -183,6 +38,7 @@ class Egress:
         self.fps = 0.0
         self.pacer = Pacer(peer.ice, limits.start_bps)
         self.max_layers: int | None = None  # how many of the layers may be used, counted from the worst
+        self.max_temporal: int | None = None  # the highest temporal layer that may be used
         self._ingest: Ingest | None = None
         self._changed_at = 0.0
         self._backoff = RepairBackoff()
@@ -211,17 +67,44 @@ class Egress:
                 source.request_keyframe(cause)
 
     def adapt(self, now: float) -> None:
-        """Change to the layer that the link carries now; about once a second."""
+        """Change to the layers that the link carries now; about once a second."""
         video, ingest = self.video(), self._ingest
-        if video is None or video.source is None or ingest is None or not ingest.layered:
+        if video is None or video.source is None or ingest is None:
             return
+        if ingest.layered:
+            self._adapt_layer(video, video.source, ingest, now)
+        self._adapt_temporal(video, video.source, ingest, now)
+
+    def _adapt_layer(self, video: Output, source: Source, ingest: Ingest, now: float) -> None:
         wanted = self._layer(ingest, now)
-        if wanted is None or wanted is (video.next_source or video.source):
+        if wanted is None or wanted is (video.next_source or source):
             return
-        if wanted.bitrate_bps > video.source.bitrate_bps:
+        if wanted.bitrate_bps > source.bitrate_bps:
             self.link.trying_more(now)
         self._changed_at = now
         video.change_to(wanted)
+
+    def _adapt_temporal(self, video: Output, source: Source, ingest: Ingest, now: float) -> None:
+        """Leave frames out where the link does not carry all of them and the encoder is not asked to fit this link."""
+        rates = source.temporal_bps
+        top = len(rates) - 1
+        if top < 1:
+            video.limit_temporal(ALL_LAYERS)
+            return
+        thinner = video.thinner
+        current = min(thinner.target, top) if thinner is not None else top
+        usable = self.link.usable_bps(now) or self.link.limits.start_bps
+        chosen: int | None = top
+        if usable < ingest.target_bps:
+            stayed = now - self._changed_at > max(MIN_STAY_SECONDS, self.link.hold_seconds)
+            chosen = choose_layer(rates, current, usable, may_try=stayed and self.link.may_try_more(now))
+        wanted = min(top if chosen is None else chosen, top if self.max_temporal is None else self.max_temporal)
+        if wanted == current:
+            return
+        if wanted > current:
+            self.link.trying_more(now)
+        self._changed_at = now
+        video.limit_temporal(wanted if wanted < top else ALL_LAYERS)
 
     def _layer(self, ingest: Ingest, now: float) -> Source | None:
         layers = ingest.layers("video")

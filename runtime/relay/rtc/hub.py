@@ -223,11 +223,18 @@ class MediaHub:
                 leg.egress.controls = player_id in player_ids
         self._route_microphone()
 
-    def limit_layers(self, player_id: str, layers: int | None) -> None:
-        """Use at most this many of the streamer's simulcast layers for a player, counted from the worst; None: all."""
+    @property
+    def layers(self) -> int:
+        """How many simulcast layers the streamer has described; 0 before it described anything."""
+        tracks = self._streamer.tracks if self._streamer is not None else ()
+        return max((len(track.rids) or 1 for track in tracks if track.kind == "video"), default=0)
+
+    def limit_layers(self, player_id: str, layers: int | None, temporal: int | None = None) -> None:
+        """Use at most this many of the streamer's simulcast layers for a player, counted from the worst, and temporal
+        layers up to this one; None: all."""
         leg = self._players.get(player_id)
-        if leg is not None and leg.egress is not None:
-            leg.egress.max_layers = layers
+        if leg is not None:
+            leg.limit_layers(layers, temporal)
 
     def stats(self) -> MediaStats:
         """A snapshot; cheap enough to take every second."""

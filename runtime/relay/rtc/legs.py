@@ -15,10 +15,12 @@ from runtime.relay.core.rtp import FORWARDED_EXTENSIONS
 from .aiortc_adapter import Certificate, Channel
 from .batch import BatchSender
 from .data import DataQueue
-from .egress import Egress, Output
-from .ingest import Ingest, Source
+from .egress import Egress
+from .ingest import Ingest
 from .interface import BadDescriptionError, MediaSettings
+from .output import Output
 from .peer import Peer
+from .source import Source
 from .udp import UdpPort
 
 CHANNEL_LABEL = "datachannel"
@@ -163,6 +165,7 @@ class PlayerLeg:
         self.formats: dict[str, tuple[str, ...]] = {}
         self.egress: Egress | None = None
         self.microphone: Ingest | None = None
+        self._layers: tuple[int | None, int | None] = (None, None)
         self.queue = DataQueue(settings.data_queue_bytes, settings.data_stall_seconds)
         self.on_open: Callable[[], None] = lambda: None
         self.on_data: Callable[[bytes], None] = lambda message: None
@@ -229,6 +232,12 @@ class PlayerLeg:
         """True if this connection can go on with another streamer's tracks."""
         return all(self.formats.get(track.kind) == track.format for track in tracks)
 
+    def limit_layers(self, layers: int | None, temporal: int | None) -> None:
+        """How many simulcast layers may be used, counted from the worst, and up to which temporal layer; None: all."""
+        self._layers = layers, temporal
+        if self.egress is not None:
+            self.egress.max_layers, self.egress.max_temporal = self._layers
+
     def stop(self, why: str) -> None:
         if self.egress is not None:
             self.egress.stop()
@@ -261,6 +270,7 @@ class PlayerLeg:
     def _begin(self, remote: sdp.Description, *, client: bool) -> None:
         outputs = [Output(self.peer, stream, self._sender) for stream in self.streams]
         self.egress = Egress(self.peer, outputs, limits_of(self.settings))
+        self.egress.max_layers, self.egress.max_temporal = self._layers
         self.peer.start(remote, client)
 
     def _use(self, channel: Channel) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .ingest import Source
 from .interface import PlayerStats, StreamerStats, StreamStats
 from .legs import PlayerLeg, StreamerLeg
+from .source import Source
 
 
 def stream(source: Source) -> StreamStats:

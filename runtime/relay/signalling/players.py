@@ -114,11 +114,21 @@ class Players:
                 player.offer, player.subscribed = message.sdp, True
                 if self._streamer_id() is not None:
                     await self._answer(player)
+            case sig.LayerPreference():
+                self._prefer(player, message)
             case sig.Ping():
                 player.tell(sig.Pong(time=message.time))
             case _:
                 # Candidates: an ICE-lite agent has no use for them. dataChannelRequest: our channel is opened in-band.
                 pass
+
+    def _prefer(self, player: Player, wish: sig.LayerPreference) -> None:
+        """The quality menu of Epic's page, which it shows for an ``sfu`` offer: 0 is the best layer. Its temporal layer
+        means nothing there (it is always 0); which of them a player gets follows from its link."""
+        layers = self._media.layers
+        if layers > 1:
+            limit = max(1, layers - wish.spatialLayer) if wish.spatialLayer > 0 else None
+            self._media.limit_layers(player.player_id, limit)
 
     def _list(self) -> sig.StreamerList:
         streamer_id = self._streamer_id()
@@ -196,7 +206,7 @@ class Players:
             self._media.remove_player(player.player_id)  # it left meanwhile
             return
         player.was_described = True
-        player.tell(sig.Offer(sdp=sdp, playerId=player.player_id, sfu=False))
+        player.tell(sig.Offer(sdp=sdp, playerId=player.player_id, sfu=self._media.layers > 1))
 
     async def _answered(self, player: Player, answer: sig.Answer) -> None:
         try:

@@ -15,7 +15,7 @@ from runtime.relay.core.rtp import Header
 from runtime.relay.rtc import aiortc_adapter as srtp
 from runtime.relay.rtc.batch import BatchSender, runs
 from runtime.relay.rtc.hub import MediaHub
-from runtime.relay.rtc.ingest import Source
+from runtime.relay.rtc.source import Source
 
 _SSRC = struct.Struct("!I").pack_into
 _SSRC_OFFSET = 8

@@ -49,7 +49,7 @@
   const gathered = (connection) => connection.localDescription.sdp;
 
   // A browser sends a second layer only from 640x360 on.
-  window.publish = async (codec, layers) => {
+  window.publish = async (codec, layers, scalability) => {
     const connection = window.connection = new RTCPeerConnection();
     useChannel(connection.createDataChannel('datachannel'));
     const stream = new MediaStream([layers ? picture(640, 360) : picture(320, 180), sound()]);
@@ -57,6 +57,9 @@
       const init = {direction: 'sendonly', streams: [stream]};
       if (layers && track.kind === 'video') {
         init.sendEncodings = layers.map(([rid, scale]) => ({rid, scaleResolutionDownBy: scale}));
+      }
+      if (scalability && track.kind === 'video') {
+        init.sendEncodings = [{scalabilityMode: scalability}];
       }
       connection.addTransceiver(track, init);
     }

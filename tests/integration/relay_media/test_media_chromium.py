@@ -48,9 +48,13 @@ async def page_of(browser: Browser) -> Page:
     return page
 
 
-async def publish(session: Session, browser: Browser, codec: str, layers: list[tuple[str, int]] | None = None) -> Page:
+async def publish(
+    session: Session, browser: Browser, codec: str, layers: list[tuple[str, int]] | None = None, scalability: str = ""
+) -> Page:
     page = await page_of(browser)
-    offer = await page.evaluate("([codec, layers]) => publish(codec, layers)", [codec, layers])
+    offer = await page.evaluate(
+        "([c, layers, scalability]) => publish(c, layers, scalability)", [codec, layers, scalability]
+    )
     await page.evaluate("sdp => accept(sdp)", await session.hub.answer_streamer(offer))
     return page
 
@@ -193,3 +197,30 @@ async def test_simulcast_layers_of_a_browser(session: Session, browser: Browser)
     assert large["connection"] == "connected"
     await publisher.close()
     await player.close()
+
+
+@pytest.mark.parametrize("codec", ["VP8", "VP9", "AV1"])
+async def test_temporal_layers_of_a_browser(session: Session, browser: Browser, codec: str) -> None:
+    """A decoder takes the thinned stream for a whole one: fewer frames, no request for a keyframe."""
+    publisher = await publish(session, browser, codec, scalability="L1T3")
+    thin, full = await join(session, browser, "thin"), await join(session, browser, "full")
+    await wait_for(thin, "s.frames > 20")
+    session.hub.limit_layers("thin", None, 1)
+    egress = session.hub._players["thin"].egress
+    assert egress is not None
+    await until(lambda: (video := egress.video()) is not None and video.thinner is not None, 10)
+    first, beside = await sample(thin), await sample(full)
+    later = await wait_for(thin, f"s.frames > {first['frames'] + 25}", 30)
+    whole = await sample(full)
+    share = (later["frames"] - first["frames"]) / (whole["frames"] - beside["frames"])
+    assert 0.3 < share < 0.75
+    assert later["pli"] == first["pli"]
+    session.hub.limit_layers("thin", None)
+    await until(lambda: egress.video().thinner is None or egress.video().thinner.target > 2, 10)  # type: ignore[union-attr]
+    first, beside = await sample(thin), await sample(full)
+    whole = await wait_for(full, f"s.frames > {beside['frames'] + 40}", 30)
+    later = await sample(thin)
+    assert (later["frames"] - first["frames"]) / (whole["frames"] - beside["frames"]) > 0.6, "every layer is back"
+    assert later["pli"] == first["pli"]
+    for page in (publisher, thin, full):
+        await page.close()

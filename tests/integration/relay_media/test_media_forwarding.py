@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from runtime.relay.core import pacing, rtcp, rtp
-from runtime.relay.rtc import ingest
+from runtime.relay.rtc import source as source_module
 from tests.support.media_peer import (
     ABS_SEND_TIME,
     AUDIO_PT,
@@ -314,7 +314,7 @@ async def test_a_burst_is_spread_and_arrives_whole_and_in_order(session: Session
 async def test_single_packets_for_many_leave_together_and_the_end_of_a_frame_at_once(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (pacing, ingest):
+    for module in (pacing, source_module):
         monkeypatch.setattr(module, "GATHER_SECONDS", 60.0)
     streamer = await session.streamer()
     players = [await session.player(f"p{i}") for i in range(pacing.GATHER_PLAYERS)]
@@ -322,9 +322,9 @@ async def test_single_packets_for_many_leave_together_and_the_end_of_a_frame_at_
     await until(lambda: all(len(player.received(ssrc_of(player, "video"))) == 1 for player in players))
     source = session.hub._streamer.ingest.source("video")  # type: ignore[union-attr]
     assert source is not None
-    for i in range(3):
+    for _ in range(3):
         await streamer.send_rtp(streamer.packet(timestamp=3000, marker=False, payload=VP8_DELTA))
-        await until(lambda arrived=i + 2: source.reception.received == arrived)
+    await until(lambda: source.reception.received == 4)
     assert source.packets == 1, "they wait"
     sound = streamer.packet(ssrc=AUDIO_SSRC, pt=AUDIO_PT, timestamp=1, payload=b"sound", marker=False)
     await streamer.send_rtp(sound)

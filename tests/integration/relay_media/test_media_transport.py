@@ -15,11 +15,12 @@ import pylibsrtp
 import pytest
 
 from runtime.relay.core import rtcp, stun
-from runtime.relay.rtc.aiortc_adapter import SecureTransport, SrtpPair
-from runtime.relay.rtc.egress import Egress, Output
+from runtime.relay.rtc.aiortc_adapter import MAX_INBOUND_STREAMS, SecureTransport, SrtpPair
+from runtime.relay.rtc.egress import Egress
 from runtime.relay.rtc.hub import BadDescriptionError, MediaHub, MediaNotReadyError, MediaSettings, UnknownPlayerError
 from runtime.relay.rtc.ice import IcePeer
 from runtime.relay.rtc.legs import PlayerLeg
+from runtime.relay.rtc.output import Output
 from runtime.relay.rtc.peer import Peer
 from tests.support.media_peer import VIDEO_SSRC, VP8_DELTA, RawPeer, until
 from tests.support.media_session import Recorder, Session, SessionMaker
@@ -338,6 +339,35 @@ async def test_bad_sctp_is_counted_and_the_channel_lives_on(session: Session) ->
             await player.dtls._send_data(_sctp(player, kind, dice.randbytes(dice.randrange(0, 40))))
     player.send_data(b"still here")
     await until(lambda: ("player_data", "p1", b"still here") in session.events.events)
+
+
+@pytest.mark.parametrize("kind", [1, 2, 4, 5, 9, 130])
+async def test_a_parameter_without_length_does_not_hold_the_relay(session: Session, kind: int) -> None:
+    """It is no shorter than its own header of four bytes, or a reader that steps by it never arrives."""
+    await session.streamer()
+    player = await session.player()
+    await until(lambda: player.channel is not None and session.events.named("player_open"))
+    fixed = bytes(16) if kind in (1, 2) else b""
+    for length in (0, 3):
+        await player.dtls._send_data(_sctp(player, kind, fixed + struct.pack("!HH", 7, length) + bytes(4)))
+    player.send_data(b"still here")
+    await until(lambda: ("player_data", "p1", b"still here") in session.events.events)
+    leg = session.hub._players["p1"]
+    assert leg.peer.secure.malformed == 2
+
+
+async def test_skipped_messages_open_no_endless_streams(session: Session) -> None:
+    """FORWARD TSN names streams, each of which would be remembered for good."""
+    await session.streamer()
+    player = await session.player()
+    await until(lambda: player.channel is not None and session.events.named("player_open"))
+    sctp = session.hub._players["p1"].peer.secure.sctp
+    for batch in range(20):
+        tsn = (sctp._last_received_tsn or 0) + 1
+        streams = b"".join(struct.pack("!HH", 250 * batch + i, 0) for i in range(250))
+        await player.dtls._send_data(_sctp(player, 192, struct.pack("!I", (tsn + batch) & 0xFFFFFFFF) + streams))
+    await until(lambda: session.hub._players["p1"].peer.secure.malformed > 0)
+    assert len(sctp._inbound_streams) <= MAX_INBOUND_STREAMS
 
 
 def _sctp(player: RawPeer, kind: int, body: bytes) -> bytes:

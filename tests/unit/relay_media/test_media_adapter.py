@@ -52,6 +52,7 @@ def test_what_sctp_touches_on_its_transport() -> None:
         (rtcdtlstransport.RTCCertificate, "_create_ssl_context", ["self", "srtp_profiles"]),
         (rtcsctptransport.RTCSctpTransport, "_handle_data", ["self", "data"]),
         (rtcsctptransport.RTCSctpTransport, "_receive_data_chunk", ["self", "chunk"]),
+        (rtcsctptransport.RTCSctpTransport, "_receive_forward_tsn_chunk", ["self", "chunk"]),
         (rtcsctptransport.RTCSctpTransport, "_receive_sack_chunk", ["self", "chunk"]),
         (rtcsctptransport.RTCSctpTransport, "_data_channel_receive", ["self", "stream_id", "pp_id", "data"]),
         (rtcsctptransport.RTCSctpTransport, "_send_chunk", ["self", "chunk"]),

@@ -125,13 +125,6 @@ def test_numbers_go_on_across_a_change_of_source(
     assert ahead == pytest.approx(max(1, pause * 90_000), abs=2)
 
 
-def test_withheld_packets_leave_no_gap() -> None:
-    numbering = Numbering(90_000)
-    numbering.sent(10, 0, 0.0)
-    numbering.withhold(5)
-    assert (16 + numbering.sequence_offset) & 0xFFFF == 11
-
-
 def test_resends_are_limited_per_packet_and_in_total() -> None:
     budget = ResendBudget(share=0.5, burst_packets=10)
     assert budget.spend(1, 0.0)
