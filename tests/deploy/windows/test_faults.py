@@ -104,6 +104,13 @@ def test_the_controller_cannot_shut_itself_out(host: SimulatedHost) -> None:
     assert done.code == 2
     assert "WinRM would be closed to you" in " ".join(done.output.split())
     assert host.state().section("firewall")["Windows Remote Management (HTTP-In)"]["enabled"]
+    # Without networks to choose from, only what nobody needs is closed: WinRM without encryption, from everywhere.
+    del host.variables["firewall_management_sources"]
+    done = host.play([], roles=["firewall"])
+    assert done.code == 0, done.output
+    rules = host.state().section("firewall")
+    assert not rules["Windows Remote Management (HTTP-In)"]["enabled"]
+    assert "Pixelstream WinRM" not in rules
 
 
 def test_fewer_cards_than_promised_are_a_fault(host: SimulatedHost) -> None:
