@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
-import threading
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, FrameLocator, expect
 
 from runtime.demo.stack import DemoOptions
 
+from .example_site import example_site
 from .stage import Stage
 from .viewer import Viewer
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "embed"
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        """Nobody reads it."""
-
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[str]:
     """The integrator's own site."""
-    handler = functools.partial(QuietHandler, directory=str(EXAMPLE))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join(5)
-    server.server_close()
+    with example_site() as origin:
+        yield origin
 
 
 @pytest.fixture(scope="module")
