@@ -68,7 +68,7 @@ function columns(onCancel: (booking: Booking) => void): ShownColumn<Booking>[] {
       heading: texts.owner,
       value: ({ owner }) => (owner ? owner.name || session.visitor(owner.id.slice(-6)) : null),
     },
-    { id: "label", heading: t().schedule.label, isSecondary: true, value: ({ label }) => label },
+    { id: "label", heading: texts.about, isSecondary: true, value: ({ label }) => label },
     {
       id: "guests",
       heading: t().schedule.guests,

@@ -41,8 +41,7 @@ function Stream({ stream }: { stream: StreamStatistics | null }): JSX.Element {
 }
 
 function Viewers({ players }: { players: readonly PlayerStatistics[] }): JSX.Element {
-  const { admin, stats } = t();
-  const texts = admin.statistics;
+  const texts = t().admin.statistics;
   if (players.length === 0) return <p class="muted small">{texts.nobody}</p>;
   return (
     <div class="small-table" tabIndex={0} role="region" aria-label={texts.viewers}>
@@ -50,7 +49,7 @@ function Viewers({ players }: { players: readonly PlayerStatistics[] }): JSX.Ele
         <thead>
           <tr>
             <th scope="col">{texts.viewer}</th>
-            {[texts.fps, texts.rate, stats.loss, stats.rtt, stats.jitter].map((name) => (
+            {[texts.fps, texts.rate, texts.loss, texts.rtt].map((name) => (
               <th key={name} scope="col" class="cell-number">
                 {name}
               </th>
@@ -80,6 +79,5 @@ function figuresOf(player: PlayerStatistics): string[] {
     formatRate(player.bitrate_bps),
     formatPercent(player.fraction_lost),
     player.rtt_ms === null ? "–" : formatMilliseconds(player.rtt_ms),
-    formatMilliseconds(player.jitter_ms),
   ];
 }

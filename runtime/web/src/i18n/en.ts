@@ -468,6 +468,7 @@ export const en = {
     inZone: (zone: string) => `Times are in ${zone}.`,
   },
   bookings: {
+    about: "About",
     heading: "Your bookings",
     upcoming: "Coming up",
     none: "You have no bookings.",
@@ -628,6 +629,8 @@ export const en = {
       nobody: "Nobody is watching.",
       fps: "fps",
       rate: "Rate",
+      loss: "Lost",
+      rtt: "RTT",
     },
     title: {
       name: "Title",

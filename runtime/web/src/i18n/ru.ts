@@ -443,6 +443,7 @@ export const ru: Texts = {
     inZone: (zone) => `Время: ${zone}.`,
   },
   bookings: {
+    about: "О чём",
     heading: "Ваши брони",
     upcoming: "Скоро",
     none: "Броней нет.",
@@ -609,6 +610,8 @@ export const ru: Texts = {
       nobody: "Никто не смотрит.",
       fps: "кадр/с",
       rate: "Скорость",
+      loss: "Потери",
+      rtt: "RTT",
     },
     title: {
       name: "Приложение",
