@@ -13,6 +13,7 @@ from collections import Counter
 
 import pylibsrtp
 import pytest
+from google_crc32c import value as crc32c
 
 from runtime.relay.core import rtcp, stun
 from runtime.relay.rtc.aiortc_adapter import MAX_INBOUND_STREAMS, SecureTransport, SrtpPair
@@ -370,10 +371,33 @@ async def test_skipped_messages_open_no_endless_streams(session: Session) -> Non
     assert len(sctp._inbound_streams) <= MAX_INBOUND_STREAMS
 
 
+async def test_data_that_costs_too_much_to_put_in_order_ends_that_player_alone(session: Session) -> None:
+    """Seventy chunks to a packet, each with a gap before it: everything that waits is looked at for each of them."""
+    streamer = await session.streamer()
+    bad, good = await session.player("bad"), await session.player("good")
+    await until(lambda: bad.channel is not None and good.channel is not None)
+    sctp = session.hub._players["bad"].peer.secure.sctp
+    tsn = (sctp._last_received_tsn or 0) + 2
+    head = struct.pack("!HHI", 5000, 5000, bad.sctp._remote_verification_tag)
+    for _ in range(100):
+        chunks = b""
+        for _ in range(55):
+            chunks += struct.pack("!BBHIHHI", 0, 3, 17, tsn & 0xFFFFFFFF, 1, 0, 53) + b"x\0\0\0"
+            tsn += 2
+        checksum = struct.pack("<I", crc32c(head + bytes(4) + chunks))
+        with contextlib.suppress(ConnectionError):
+            await bad.dtls._send_data(head + checksum + chunks)
+        await asyncio.sleep(0)
+    await until(lambda: session.events.named("player_closed"), 10)
+    assert session.events.named("player_closed") == [
+        ("player_closed", "bad", "the peer's data costs too much to put in order")
+    ]
+    await send_frame(streamer)
+    await until(lambda: good.rtp)
+
+
 def _sctp(player: RawPeer, kind: int, body: bytes) -> bytes:
     """One chunk with a right checksum and tag."""
-    from google_crc32c import value as crc32c
-
     chunk = struct.pack("!BBH", kind, 0, 4 + len(body)) + body + bytes(-len(body) % 4)
     tag = player.sctp._remote_verification_tag if kind != 1 else 0
     head = struct.pack("!HHI", 5000, 5000, tag)
