@@ -74,6 +74,11 @@ def test_nginx_accepts_its_configuration(rendered: dict[str, Path], tmp_path: Pa
         assert result.returncode == 0, f"{layout}: {result.stderr}"
 
 
+def test_a_kernel_without_ipv6_is_asked_for_no_such_address(rendered: dict[str, Path]) -> None:
+    assert "[::]" in (rendered["several"] / "hub-a/pixelstream.conf").read_text()
+    assert "[::]" not in (rendered["several"] / "hub-b/pixelstream.conf").read_text()
+
+
 class Running:
     """A real nginx with a rendered configuration, whose upstreams are a small server of ours."""
 
