@@ -71,6 +71,8 @@ def test_the_certificate_for_logging_on_is_one(tmp_path: Path) -> None:
     made = x509.load_pem_x509_certificate((tmp_path / "winrm-client.pem").read_bytes())
     usages = made.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(usages) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    # Hosts take it among their roots, so it must not be able to sign others.
+    assert made.extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
     (name,) = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert isinstance(name, x509.OtherName)
     # Microsoft's user principal name, by which Windows maps the certificate to an account.
