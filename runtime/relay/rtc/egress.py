@@ -18,6 +18,8 @@ from .peer import Peer
 from .source import Source
 
 MAX_NACKED = 512
+# Far more than a link that still shows a picture can lose; looking each of them up is work.
+MAX_NACKED_PER_SECOND = 20_000
 # The longest a player in control waits between two repairs of its picture.
 CONTROLLER_REPAIR_SECONDS = 1.0
 
@@ -42,6 +44,7 @@ class Egress:
         self._ingest: Ingest | None = None
         self._changed_at = 0.0
         self._backoff = RepairBackoff()
+        self._nacked_now = 0
         self._by_ssrc = {output.ssrc: output for output in outputs}
         self._measured: tuple[float, int, int] = (time.perf_counter(), 0, 0)
 
@@ -136,6 +139,7 @@ class Egress:
 
     def measure(self, now: float) -> None:
         """Rates since the last call; about once a second."""
+        self._nacked_now = 0
         at, octets, frames = self._measured
         total = sum(output.octets for output in self.outputs)
         video = self.video()
@@ -151,6 +155,10 @@ class Egress:
 
     def _feedback(self, packet: rtcp.RtcpPacket, now: float) -> None:
         if isinstance(packet, rtcp.Nack):
+            self._nacked_now += len(packet.lost)
+            if self._nacked_now > MAX_NACKED_PER_SECOND:
+                self.peer.close("it asks for more packets again than it can have lost")
+                return
             output = self._by_ssrc.get(packet.media)
             if output is not None:
                 for sequence in packet.lost[:MAX_NACKED]:

@@ -396,6 +396,20 @@ async def test_data_that_costs_too_much_to_put_in_order_ends_that_player_alone(s
     await until(lambda: good.rtp)
 
 
+async def test_a_player_that_asks_for_everything_again_loses_its_place(session: Session) -> None:
+    streamer = await session.streamer()
+    bad, good = await session.player("bad"), await session.player("good")
+    media = bad.kinds()["video"].ssrcs[0]
+    request = b"".join(rtcp.nack(5, media, range(500 * i, 500 * (i + 1))) for i in range(8))
+    for _ in range(30):
+        with contextlib.suppress(ConnectionError):
+            await bad.send_rtcp(request)
+    await until(lambda: session.events.named("player_closed"))
+    assert {event[1] for event in session.events.named("player_closed")} == {"bad"}
+    await send_frame(streamer)
+    await until(lambda: good.rtp)
+
+
 def _sctp(player: RawPeer, kind: int, body: bytes) -> bytes:
     """One chunk with a right checksum and tag."""
     chunk = struct.pack("!BBH", kind, 0, 4 + len(body)) + body + bytes(-len(body) % 4)
