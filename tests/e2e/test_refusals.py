@@ -93,7 +93,7 @@ def test_a_title_that_does_not_start_gives_its_reason_and_a_way_on(enter: Enter)
     reason = person.seen("ended-reason")
     reason.wait_for(timeout=60_000)
     assert reason.get_attribute("data-reason") in ("app_crashed", "app_exited", "start_failed")
-    expect(person.seen("ended-page").get_by_role("heading", level=1)).to_have_text("Сеанс прервался")
+    expect(person.seen("ended-page").get_by_role("heading", level=1)).to_have_text("Не получилось")
     expect(person.seen("start-again")).to_be_enabled()
     assert_accessible(person.page, "a failed start")
 

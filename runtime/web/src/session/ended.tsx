@@ -81,6 +81,8 @@ function SessionOver({
   const said = saidOf(reason, detail ?? "");
   const isFailure = FAILURES.has(reason);
   const startedAt = session.ready_at ?? undefined;
+  // What never began cannot be interrupted.
+  const failedHeading = startedAt === undefined ? t().start.failedHeading : t().ended.failedHeading;
   const endedAt = (ending.kind === "session" ? ending.session.ended_at : null) ?? Date.now();
 
   const again = async (): Promise<void> => {
@@ -97,7 +99,7 @@ function SessionOver({
     <MessagePage
       icon={isFailure ? "warning" : "check"}
       tone={isFailure ? "bad" : "plain"}
-      heading={isFailure ? t().ended.failedHeading : t().ended.heading}
+      heading={isFailure ? failedHeading : t().ended.heading}
       testId="ended-page"
     >
       <div class="ended-details">
