@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -81,13 +82,17 @@ class Proxies:
 
     def __init__(self, trusted: tuple[str, ...]) -> None:
         self._networks = [ipaddress.ip_network(entry, strict=False) for entry in trusted]
+        # The same few come again and again, and reading an address costs more than a page of the catalogue.
+        self._known = lru_cache(maxsize=4096)(self._address)
 
     def address(self, request: HTTPServerRequest) -> str:
         """The last address in X-Forwarded-For that is not a proxy of ours; the peer's when it is not one itself."""
-        peer = request.remote_ip or ""
+        return self._known(request.remote_ip or "", request.headers.get("X-Forwarded-For", ""))
+
+    def _address(self, peer: str, forwarded: str) -> str:
         if not self._trusts(peer):
             return peer
-        for entry in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+        for entry in reversed(forwarded.split(",")):
             candidate = entry.strip()
             if not _is_address(candidate):
                 break
