@@ -33,7 +33,8 @@ web: python ## build the pages into the coordinator's package (what a deployment
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed: as root, apt install python3 python3-venv" >&2; exit 1; }
 
-format: ## put sources into their one layout
+format: python ## put sources into their one layout
+	@$(PYTHON) .ci/setup.py lint
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 bench: python ## measure (NAME=relay|control_plane|start|pages); the last line is one JSON object
@@ -41,9 +42,10 @@ bench: python ## measure (NAME=relay|control_plane|start|pages); the last line i
 	@$(PYTHON) .ci/setup.py check >&2
 	@exec $(BIN)/python -m tests.bench.$(NAME)
 
-lock: ## resolve dependencies anew into requirements/
+lock: python ## resolve dependencies anew into requirements/
+	@$(PYTHON) .ci/setup.py check
 	@.ci/lock.sh
 
 clean: ## remove what was built or fetched here
-	rm -rf .venv .build .cache .demo .mypy_cache .ruff_cache .pytest_cache runtime/coordinator/static runtime/web/node_modules
+	rm -rf .venv .build .cache .demo .ansible .hypothesis .mypy_cache .ruff_cache .pytest_cache runtime/coordinator/static runtime/web/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
