@@ -304,3 +304,46 @@ def test_the_picture_takes_the_size_of_the_controllers_window(enter: Enter) -> N
         lambda: (person.state()["stats"]["width"], person.state()["stats"]["height"]),
         lambda size: size == (1000, 700),
     )
+
+
+def test_the_tools_of_the_bar_do_their_work(enter: Enter) -> None:
+    person = enter("person")
+    running(person)
+    person.press_tool("full-screen")
+    person.eventually("full screen", lambda: person.page.evaluate("() => document.fullscreenElement !== null"))
+    person.press_tool("full-screen")
+    person.eventually("a window again", lambda: person.page.evaluate("() => document.fullscreenElement === null"))
+    muted = "() => pixelstreamProbe.video().muted"
+    person.unmute()
+    person.press_tool("sound")
+    person.eventually("silence", lambda: person.page.evaluate(muted))
+    person.press_tool("sound")
+    person.eventually("sound", lambda: not person.page.evaluate(muted))
+    person.press_tool("pointer-lock")
+    expect(person.seen("pointer-lock-button")).to_have_attribute("aria-pressed", "true")
+    person.click_picture(0.5, 0.5)
+    person.eventually("the caught mouse", lambda: person.page.evaluate("() => document.pointerLockElement !== null"))
+    person.page.evaluate("() => document.exitPointerLock()")
+    person.press_tool("end")
+    person.seen("keep-going").click()
+    expect(person.seen("confirm-end-dialog")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("allowed", "button"), [("muted", "tap-for-sound"), ("nothing", "tap-to-play")])
+def test_what_the_browser_refuses_to_play_takes_one_tap(enter: Enter, allowed: str, button: str) -> None:
+    person = enter("person")
+    session = running(person)
+    person.page.add_init_script(
+        f"""const play = HTMLMediaElement.prototype.play, allowed = "{allowed}";
+            let isTapped = false;
+            addEventListener("click", () => {{ isTapped = true; }}, {{ capture: true }});
+            HTMLMediaElement.prototype.play = function () {{
+              if (isTapped || (allowed === "muted" && this.muted)) return play.call(this);
+              return Promise.reject(new DOMException("", "NotAllowedError"));
+            }};"""
+    )
+    person.page.goto(f"{person.base_url}/session/{session}")
+    person.seen(button).click()
+    expect(person.seen(button)).to_have_count(0)
+    person.wait_for_picture()
+    person.eventually("sound", lambda: not person.page.evaluate("() => pixelstreamProbe.video().muted"))
