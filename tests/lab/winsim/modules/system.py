@@ -35,6 +35,7 @@ def setup(state: State, arguments: Arguments) -> Result:
         "system": "Win32NT",
         "kernel": version,
         "hostname": state.computer,
+        "netbios_name": state.computer[:15].upper(),
         "fqdn": state.computer,
         "nodename": state.computer,
         "architecture": "64-bit",

@@ -38,7 +38,10 @@ def win_scheduled_task(state: State, arguments: Arguments) -> Result:
     if arguments.get("username"):
         resolve(state, arguments["username"])
     wanted = {name: value for name, value in arguments.items() if not name.startswith("_") and name not in _NOT_KEPT}
-    return {"changed": state.merge(tasks, key, wanted)}
+    # The module compares texts, and Windows keeps a trigger's user with the machine's name.
+    users = [trigger["user_id"] for trigger in arguments.get("triggers") or [] if trigger.get("user_id")]
+    renamed = key in tasks and any("\\" not in user for user in users)
+    return {"changed": state.merge(tasks, key, wanted) or renamed}
 
 
 @model("community.windows.win_scheduled_task_stat")
