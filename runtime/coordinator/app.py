@@ -196,6 +196,7 @@ class Coordinator:
         sockets = bind_sockets(self.config.listen.port, self.config.listen.address)
         self.port = sockets[0].getsockname()[1]
         try:
+            await asyncio.to_thread(self.service.document.prepare)
             await self.service.store.open()
             await self._sync.load()
         except BaseException:
