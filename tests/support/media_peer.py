@@ -211,7 +211,9 @@ class RawPeer:
         head = f"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE {bundle}\r\n"
         return head + video + sound + data
 
-    def answer(self, offer: str, *, accept_rtx: bool = True, microphone: bool = False) -> str:
+    def answer(
+        self, offer: str, *, accept_rtx: bool = True, microphone: bool = False, feedback: tuple[str, ...] = ()
+    ) -> str:
         """Accept everything, as a browser would: our own credentials in the offer's shape."""
         self.remote = sdp.parse(offer)
         lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0"]
@@ -225,6 +227,7 @@ class RawPeer:
                 if str(codec.pt) in formats:
                     lines += [f"a=rtpmap:{codec.pt} {codec.rtpmap}"]
                     lines += [f"a=fmtp:{codec.pt} {codec.fmtp}"] if codec.fmtp else []
+                    lines += [f"a=rtcp-fb:{codec.pt} {name}" for name in feedback if section.kind == "video"]
             lines += [f"a=extmap:{number} {uri}" for uri, number in section.extensions.items()]
             if section.kind == "application":
                 lines.append("a=max-message-size:262144")

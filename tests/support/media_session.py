@@ -77,11 +77,13 @@ class Session:
         accept_rtx: bool = True,
         aes_gcm: bool = True,
         microphone: bool = False,
+        feedback: tuple[str, ...] = (),
     ) -> RawPeer:
         peer = await self.peer(host, aes_gcm=aes_gcm)
         offer = await self.hub.offer_player(player_id)
         peer.know(offer)
-        await self.hub.accept_player_answer(player_id, peer.answer(offer, accept_rtx=accept_rtx, microphone=microphone))
+        answer = peer.answer(offer, accept_rtx=accept_rtx, microphone=microphone, feedback=feedback)
+        await self.hub.accept_player_answer(player_id, answer)
         await peer.connect()
         await until(lambda: ("player_media", player_id) in self.events.events, what="player media")
         return peer

@@ -15,7 +15,7 @@ VIDEO_NAMES = ("H264", "VP8", "VP9", "AV1", "H265")
 AUDIO_NAMES = ("OPUS",)
 _VIDEO_FEEDBACK = ("nack", "nack pli", "ccm fir", "goog-remb")
 _RTP_PROTOCOL = "UDP/TLS/RTP/SAVPF"
-_TWCC = "transport-cc"
+TWCC = "transport-cc"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Track:
     extensions: Mapping[str, int]
     ssrcs: tuple[int, ...]  # announced ones; empty if the streamer announced none
     rids: tuple[str, ...] = ()  # simulcast layers, in the order of the offer
+    numbers: frozenset[int] = frozenset()  # of all header extensions it may use, ours or not
 
     @property
     def format(self) -> tuple[str, ...]:
@@ -107,8 +108,8 @@ def _track(section: Section, codec: Codec) -> Track:
     # Both congestion feedbacks where they are offered: REMB says what the policy decided, and caps what the streamer
     # finds out by itself. libwebrtc without transport-wide feedback takes its absence for a dead path and lowers the
     # bitrate.
-    if _TWCC in codec.feedback and TRANSPORT_CC in section.extensions:
-        feedback.append(_TWCC)
+    if TWCC in codec.feedback and TRANSPORT_CC in section.extensions:
+        feedback.append(TWCC)
         extensions[TRANSPORT_CC] = section.extensions[TRANSPORT_CC]
     rids = section.simulcast_send if RTP_STREAM_ID in section.extensions else ()
     if len(rids) > 1:
@@ -122,6 +123,7 @@ def _track(section: Section, codec: Codec) -> Track:
         extensions,
         ssrcs,
         rids if len(rids) > 1 else (),
+        frozenset(section.extensions.values()),
     )
 
 
@@ -143,6 +145,19 @@ def matching_codec(section: Section, wanted: Codec) -> Codec | None:
 
         return min(same, key=distance, default=None)
     return next((c for c in same if same_parameters(c.parameters, mine, {"profile-id": "0", "profile": "0"})), None)
+
+
+def free_extension_number(taken: Iterable[int]) -> int | None:
+    """A header extension number that fits the one-byte form and means nothing yet."""
+    used = set(taken)
+    return next((number for number in range(14, 0, -1) if number not in used), None)
+
+
+def wants_transport_cc(section: Section, codec: Codec) -> bool:
+    """True for a receiver that tells arrival times and gives no estimate of its own (REMB), which would be better: it
+    is made from every packet, and costs nothing here."""
+    feedback = next((c.feedback for c in section.codecs.values() if c.pt == codec.pt), ())
+    return TWCC in feedback and "goog-remb" not in feedback and TRANSPORT_CC in section.extensions
 
 
 def free_payload_type(taken: Iterable[int]) -> int:
@@ -301,7 +316,9 @@ def _rtp_lines(
 
 def _stream_lines(stream: Outgoing, local: Local) -> list[str]:
     direction = "sendrecv" if stream.receive else "sendonly"
-    feedback = _VIDEO_FEEDBACK if stream.kind == "video" else ()
+    feedback: tuple[str, ...] = _VIDEO_FEEDBACK if stream.kind == "video" else ()
+    if TRANSPORT_CC in stream.extensions:
+        feedback = (*feedback, TWCC)
     codec = replace(stream.codec, feedback=feedback)
     lines = _rtp_lines(stream.kind, stream.mid, direction, codec, stream.extensions, local, stream.rtx_pt)
     ssrcs = (stream.ssrc,) if stream.rtx_ssrc is None else (stream.ssrc, stream.rtx_ssrc)

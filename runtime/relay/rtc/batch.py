@@ -8,11 +8,13 @@ about a fifth faster than ``for``, and this is where a relay spends its time.
 from __future__ import annotations
 
 import collections
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, Protocol
 
+from runtime.relay.core.delay_estimate import DelayEstimate
 from runtime.relay.core.rtp import HEADER, Header, renumber_extensions
 
 from . import aiortc_adapter as srtp
@@ -24,6 +26,7 @@ from .udp import BATCH_PACKETS, RECEIVE_BYTES
 MAX_CACHED_STRIDES = 512
 _SLOT_BYTES = RECEIVE_BYTES + srtp.HEADROOM
 _pack_header = HEADER.pack_into
+_pack_number = struct.Struct("!H").pack_into
 _consume = collections.deque[Any](maxlen=0).extend
 
 
@@ -35,6 +38,7 @@ class Wire:
     pt: int
     extensions: tuple[tuple[int, int], ...] | None = None  # streamer's number -> player's, None: the same
     send_time: bool = False  # abs-send-time is negotiated: stamp it when the packet leaves
+    transport_cc: bool = False  # each player numbers its packets itself
 
     def apply(self, packet: bytes) -> bytes:
         return packet if self.extensions is None else renumber_extensions(packet, dict(self.extensions))
@@ -49,6 +53,8 @@ class Batch:
     send_time_offsets: Sequence[int]  # where abs-send-time stands in each packet, 0: nowhere; may be empty
     send_time: bytes
     frames: int
+    transport_cc_offsets: Sequence[int] = ()  # the same of the transport-wide number
+    at: float = 0.0
 
 
 class Receiver(Protocol):
@@ -63,6 +69,7 @@ class Receiver(Protocol):
     frames: int
     sends_dropped: int
     pacer: Pacer | None  # None: packets leave at once
+    delay_estimate: DelayEstimate | None  # where ``Wire.transport_cc`` is set
 
     @property
     def path(self) -> Path: ...
@@ -84,6 +91,14 @@ def runs(sizes: Sequence[int], tag_bytes: int) -> list[tuple[int, int]]:
         result.append((start, end))
         start = end
     return result
+
+
+def _leaves_at(receiver: Receiver, now: float) -> float:
+    """When a packet leaves that is handed to the pacer now."""
+    pacer = receiver.pacer
+    return (
+        now if pacer is None or not pacer.waiting_bytes else now + pacer.waiting_bytes / pacer.bucket.bytes_per_second
+    )
 
 
 class BatchSender:
@@ -117,13 +132,25 @@ class BatchSender:
                         template[position : position + 3] = batch.send_time
             for i in range(end - start):
                 self._template_lengths[i] = sizes[start + i]
-            self._send_run(template, stride, batch.headers[start:end], wire.pt, receivers)
+            places: list[int] = []
+            if wire.transport_cc:
+                offsets = batch.transport_cc_offsets[start:end]
+                places = [i * stride + offset for i, offset in enumerate(offsets) if offset]
+            self._send_run(template, stride, batch.headers[start:end], wire.pt, receivers, places, batch.at)
         for receiver in receivers:
             receiver.frames += batch.frames
 
     def _send_run(
-        self, template: bytearray, stride: int, headers: Sequence[Header], pt: int, receivers: Sequence[Receiver]
+        self,
+        template: bytearray,
+        stride: int,
+        headers: Sequence[Header],
+        pt: int,
+        receivers: Sequence[Receiver],
+        places: Sequence[int],
+        now: float,
     ) -> None:
+        """``places``: where transport-wide numbers stand."""
         count, total = len(headers), len(template)
         firsts, markers, sequences, stamps, _ = zip(*headers, strict=True)
         markers = tuple([marker & 0x80 | pt for marker in markers])
@@ -146,6 +173,9 @@ class BatchSender:
                     repeat(receiver.ssrc),
                 )
             )
+            if places and receiver.delay_estimate is not None:
+                numbers = receiver.delay_estimate.take(len(places), stride, _leaves_at(receiver, now))
+                _consume(map(_pack_number, repeat(scratch), places, numbers))
             srtp.copy_ints(lengths, template_lengths, count)
             if any(map(srtp.protect, repeat(receiver.srtp_handle), pointers, length_pointers)):
                 self.counters["protect_failed"] += 1
@@ -182,6 +212,9 @@ class BatchSender:
                 (timestamp + receiver.timestamp_offset) & 0xFFFFFFFF,
                 receiver.ssrc,
             )
+            if wire.transport_cc and receiver.delay_estimate is not None and batch.transport_cc_offsets[0]:
+                number = receiver.delay_estimate.take(1, total, _leaves_at(receiver, batch.at))
+                _pack_number(scratch, batch.transport_cc_offsets[0], number[0])
             lengths[0] = size
             receiver.frames += batch.frames
             if protect(receiver.srtp_handle, pointer, lengths):

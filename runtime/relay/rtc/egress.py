@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from runtime.relay.core import rtcp
 from runtime.relay.core.bandwidth import BandwidthLimits, LinkEstimate
+from runtime.relay.core.delay_estimate import DelayEstimate
 from runtime.relay.core.keyframes import RepairBackoff
 from runtime.relay.core.layers import MIN_STAY_SECONDS, choose_layer
+from runtime.relay.core.rtp import TRANSPORT_CC
 from runtime.relay.core.temporal import ALL_LAYERS
 
 from .ingest import Ingest
@@ -45,15 +47,19 @@ class Egress:
         self._changed_at = 0.0
         self._backoff = RepairBackoff()
         self._nacked_now = 0
+        self._estimate: DelayEstimate | None = None  # for a player that gives none itself
         self._by_ssrc = {output.ssrc: output for output in outputs}
         self._measured: tuple[float, int, int] = (time.perf_counter(), 0, 0)
 
     def start(self, ingest: Ingest | None) -> None:
         """The player is connected."""
+        limits = self.link.limits
         self.peer.on_rtcp.append(self._feedback)
         for output in self.outputs:
             # Sound is small and must not wait behind a picture.
             output.pacer = self.pacer if output.kind == "video" else None
+            if TRANSPORT_CC in output.stream.extensions:
+                output.delay_estimate = self._estimate = DelayEstimate(limits.start_bps, limits.maximum_bps)
         if ingest is not None:
             self.follow(ingest, "join")
 
@@ -167,9 +173,22 @@ class Egress:
             self._keyframe(now)
         elif isinstance(packet, rtcp.Remb):
             self.link.remb(packet.bitrate_bps, now)
+        elif isinstance(packet, rtcp.TransportFeedback):
+            self._arrivals(packet, now)
         elif isinstance(packet, rtcp.ReceiverReport | rtcp.SenderReport):
             for block in packet.blocks:
                 self._report(block, now)
+
+    def _arrivals(self, packet: rtcp.TransportFeedback, now: float) -> None:
+        if self._estimate is None:
+            return
+        try:
+            estimate = self._estimate.feedback(packet.body, now)
+        except ValueError:
+            self.peer.port.counters["rtcp_malformed"] += 1
+            return
+        if estimate is not None:
+            self.link.remb(estimate, now)
 
     def _keyframe(self, now: float) -> None:
         self.keyframe_requests += 1

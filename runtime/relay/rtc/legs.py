@@ -10,7 +10,7 @@ from dataclasses import replace
 from runtime.relay.core import negotiation, sdp
 from runtime.relay.core.bandwidth import BandwidthLimits
 from runtime.relay.core.negotiation import Outgoing, Track
-from runtime.relay.core.rtp import FORWARDED_EXTENSIONS
+from runtime.relay.core.rtp import FORWARDED_EXTENSIONS, TRANSPORT_CC
 
 from .aiortc_adapter import Certificate, Channel
 from .batch import BatchSender
@@ -179,7 +179,7 @@ class PlayerLeg:
         for track in tracks:
             rtx_pt = negotiation.free_payload_type(taken) if track.kind == "video" else None
             microphone = track.kind == "audio" and self.settings.microphone
-            self._add(track, track.kind, track.codec, track.extensions, rtx_pt, microphone)
+            self._add(track, track.kind, track.codec, self._offered_extensions(track), rtx_pt, microphone)
         self._use(self.peer.secure.open_channel(CHANNEL_LABEL))
         return negotiation.offer_player(self.streams, self.peer.local("actpass", self._candidates))
 
@@ -195,6 +195,8 @@ class PlayerLeg:
             if stream.rtx_pt is not None and section.rtx_for(stream.codec.pt) is None:
                 stream = replace(stream, rtx_pt=None, rtx_ssrc=None)
             extensions = {uri: n for uri, n in stream.extensions.items() if uri in section.extensions}
+            if not negotiation.wants_transport_cc(section, stream.codec):
+                extensions.pop(TRANSPORT_CC, None)
             accepted.append(replace(stream, extensions=extensions))
         if not any(stream.kind == "video" for stream in accepted):
             codec = next((s.codec.name for s in self.streams if s.kind == "video"), "this video")
@@ -213,6 +215,8 @@ class PlayerLeg:
                 continue
             rtx = section.rtx_for(codec.pt) if section.kind == "video" else None
             numbers = {uri: n for uri, n in section.extensions.items() if uri in track.extensions}
+            if not negotiation.wants_transport_cc(section, codec):
+                numbers.pop(TRANSPORT_CC, None)
             streams[section.mid] = self._add(track, section.mid, codec, numbers, rtx.pt if rtx else None, False)
         if not any(stream.kind == "video" for stream in self.streams):
             raise BadDescriptionError("the browser cannot play the streamer's video codec")
@@ -250,6 +254,16 @@ class PlayerLeg:
         track = Track("audio", stream.mid, stream.codec, extensions, ())
         self.microphone = Ingest(self.peer, [track], self._sender, lambda: None)
 
+    @staticmethod
+    def _offered_extensions(track: Track) -> Mapping[str, int]:
+        """The streamer's numbers, but one of its own for the transport-wide number: a player that does not get it
+        numbered for itself must not take the streamer's for it."""
+        extensions = {uri: number for uri, number in track.extensions.items() if uri != TRANSPORT_CC}
+        free = negotiation.free_extension_number({*track.numbers, *extensions.values()})
+        if TRANSPORT_CC in track.extensions and free is not None:
+            extensions[TRANSPORT_CC] = free
+        return extensions
+
     def _add(
         self,
         track: Track,
@@ -259,7 +273,8 @@ class PlayerLeg:
         rtx_pt: int | None,
         receive: bool,
     ) -> Outgoing:
-        forwarded = {uri: n for uri, n in extensions.items() if uri in FORWARDED_EXTENSIONS}
+        passed = (*FORWARDED_EXTENSIONS, TRANSPORT_CC) if track.kind == "video" else FORWARDED_EXTENSIONS
+        forwarded = {uri: n for uri, n in extensions.items() if uri in passed}
         ssrc = (secrets.randbits(30) + 1) << 1
         rtx_ssrc = ssrc | 1 if rtx_pt is not None else None
         stream = Outgoing(track.kind, mid, codec, forwarded, ssrc, rtx_pt, rtx_ssrc, receive)

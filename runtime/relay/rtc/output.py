@@ -7,11 +7,13 @@ import secrets
 from typing import Any
 
 from runtime.relay.core import rtcp
+from runtime.relay.core.delay_estimate import DelayEstimate
 from runtime.relay.core.forwarding import Numbering, ResendBudget
 from runtime.relay.core.negotiation import Outgoing
 from runtime.relay.core.rtp import (
     ABS_SEND_TIME,
     HEADER,
+    TRANSPORT_CC,
     Header,
     abs_send_time,
     extension_numbers,
@@ -48,6 +50,7 @@ class Output:
         self.sends_dropped = self.resent = self.nacked = 0
         self.pacer: Pacer | None = None
         self.thinner: Thinner | None = None
+        self.delay_estimate: DelayEstimate | None = None
         self._first_sequence: int | None = None
         self._clock_offset: int | None = None
         self._earned = 0
@@ -67,7 +70,11 @@ class Output:
         self.detach()
         numbers = extension_numbers(source.track.extensions, self.stream.extensions)
         self.wire = Wire(
-            self.peer.srtp.tag_bytes, self.stream.codec.pt, numbers, ABS_SEND_TIME in self.stream.extensions
+            self.peer.srtp.tag_bytes,
+            self.stream.codec.pt,
+            numbers,
+            ABS_SEND_TIME in self.stream.extensions,
+            TRANSPORT_CC in self.stream.extensions and TRANSPORT_CC in source.track.extensions,
         )
         self.srtp_handle = self.peer.srtp.send_handle
         self.source = source
@@ -112,13 +119,16 @@ class Output:
         headers: list[Header] = []
         packets: list[bytes] = []
         offsets: list[int] = []
+        numbered: list[int] = []
         for i, (header, packet) in enumerate(zip(batch.headers, batch.packets, strict=True)):
             taken = thinner.take(header, packet)
             if taken is not None:
                 headers.append((header[0], header[1], taken[0], header[3], header[4]))
                 packets.append(taken[1])
                 offsets += batch.send_time_offsets[i : i + 1]
-        return Batch(headers, packets, offsets, batch.send_time, sum([header[1] >> 7 for header in headers]))
+                numbered += batch.transport_cc_offsets[i : i + 1]
+        frames = sum([header[1] >> 7 for header in headers])
+        return Batch(headers, packets, offsets, batch.send_time, frames, numbered, batch.at)
 
     def end_thinning(self) -> None:
         """Every layer passes again."""
@@ -182,6 +192,10 @@ class Output:
             offset = extension_offset(packet, self.stream.extensions[ABS_SEND_TIME], 3)
             if offset:
                 packet = packet[:offset] + abs_send_time(now) + packet[offset + 3 :]
+        if self.wire.transport_cc and self.delay_estimate is not None:
+            offset = extension_offset(packet, self.stream.extensions[TRANSPORT_CC], 2)
+            number = self.delay_estimate.take(1, len(packet), now)[0] if offset else 0
+            packet = packet[:offset] + number.to_bytes(2, "big") + packet[offset + 2 :] if offset else packet
         first, marker, _, timestamp, _ = HEADER.unpack_from(packet)
         timestamp = (timestamp + self.timestamp_offset) & 0xFFFFFFFF
         head: bytes = HEADER.pack(first, marker & 0x80 | self.wire.pt, wanted, timestamp, self.ssrc)

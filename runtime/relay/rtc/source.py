@@ -55,6 +55,7 @@ class Source:
         self.last_report: tuple[rtcp.SenderReport, float] | None = None
         self._headers: list[Header] = []
         self._packets: list[bytes] = []
+        self._transport_cc_offsets: list[int] = []
         self._gathers_since = self._arrived_at = 0.0
         self._frame_ended = False
         self._gather_timer: asyncio.TimerHandle | None = None
@@ -153,6 +154,7 @@ class Source:
         self._layer_octets[self._layer] += len(packet)
         if self._transport_cc_id:
             offset = extension_offset(packet, self._transport_cc_id, 2)
+            self._transport_cc_offsets.append(offset)
             if offset:
                 self.ingest.arrivals.add(packet[offset] << 8 | packet[offset + 1], now)
         if not self._headers:
@@ -210,7 +212,8 @@ class Source:
         headers, packets = self._headers, self._packets
         if not headers:
             return
-        self._headers, self._packets, self._frame_ended = [], [], False
+        numbered = self._transport_cc_offsets
+        self._headers, self._packets, self._transport_cc_offsets, self._frame_ended = [], [], [], False
         first, last = headers[0], headers[-1]
         fresh, self._fresh = self._fresh, []
         for output in fresh:
@@ -224,7 +227,7 @@ class Source:
         offsets: list[int] = []
         if self._send_time_id:
             offsets = [extension_offset(packet, self._send_time_id, 3) for packet in packets]
-        batch = Batch(headers, packets, offsets, abs_send_time(now), frames)
+        batch = Batch(headers, packets, offsets, abs_send_time(now), frames, numbered, now)
         for wire, outputs in self.outputs.items():
             self.ingest.sender.fan_out(batch, wire, outputs)
         for output in tuple(self.thinned):

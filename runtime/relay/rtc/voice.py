@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from runtime.relay.core import rtcp, sdp
+from runtime.relay.core.delay_estimate import DelayEstimate
 from runtime.relay.core.forwarding import Reception
 from runtime.relay.core.negotiation import Outgoing, offer_voice
 from runtime.relay.core.rtp import AUDIO_LEVEL, HEADER, MIN_PACKET_BYTES, extension_offset, is_rtcp, payload
@@ -58,6 +59,7 @@ class _Leg:
         self.srtp_handle: Any = None
         self.packets = self.octets = self.frames = self.sends_dropped = 0
         self.pacer: Pacer | None = None
+        self.delay_estimate: DelayEstimate | None = None
         self.source = 0
         self.level_id = 0
         self.payload_type = OPUS.pt

@@ -59,9 +59,10 @@ async def publish(
     return page
 
 
-async def join(session: Session, browser: Browser, player_id: str) -> Page:
+async def join(session: Session, browser: Browser, player_id: str, without: str = "") -> Page:
     page = await page_of(browser)
     offer = await session.hub.offer_player(player_id)
+    offer = "".join(line for line in offer.splitlines(keepends=True) if not without or without not in line)
     answer = await page.evaluate("sdp => join(sdp)", offer)
     await session.hub.accept_player_answer(player_id, answer)
     return page
@@ -94,6 +95,20 @@ async def test_picture_and_sound_of_every_codec(session: Session, browser: Brows
     assert stats.streamer.streams[0].codec == codec
     assert stats.streamer.streams[0].keyframes >= 1, "keyframes of this codec are not recognised"
     assert stats.players[0].estimate_bps, "the player reports no bandwidth estimate"
+    await publisher.close()
+    await player.close()
+
+
+async def test_a_browser_without_an_estimate_of_its_own_tells_arrival_times(session: Session, browser: Browser) -> None:
+    publisher = await publish(session, browser, "VP8")
+    player = await join(session, browser, "p1", without="goog-remb")
+    await wait_for(player, "s.frames > 20")
+    egress = session.hub._players["p1"].egress
+    assert egress is not None
+    assert egress._estimate is not None
+    await until(lambda: session.hub.stats().players[0].estimate_bps, 10)
+    later = await wait_for(player, "s.frames > 60")
+    assert later["lost"] == 0
     await publisher.close()
     await player.close()
 
