@@ -138,7 +138,10 @@ class Relay:
 
     @property
     def mib(self) -> float:
-        return float(self.process.memory_info().rss) / 2**20
+        """What is the process's alone, also where the system has written it to its swap space: the resident size falls
+        when other programs need memory, and says nothing then."""
+        memory = self.process.memory_full_info()
+        return float(memory.uss + getattr(memory, "swap", 0)) / 2**20
 
     @property
     def descriptors(self) -> int:
@@ -216,6 +219,10 @@ class Visits:
     failures: list[str] = field(default_factory=list)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
 
+    @property
+    def present(self) -> int:
+        return len(self._running)
+
     async def go_on(self, until_time: float) -> None:
         while time.monotonic() < until_time:
             self.count += 1
@@ -238,16 +245,16 @@ class Samples:
     """The relay's memory over time, from when viewers were in."""
 
     began: float = field(default_factory=time.monotonic)
-    points: list[tuple[float, float]] = field(default_factory=list)  # (seconds, MiB)
+    points: list[tuple[float, float, int]] = field(default_factory=list)  # (seconds, MiB, viewers)
 
-    def add(self, mib: float) -> float:
+    def add(self, mib: float, viewers: int) -> float:
         seconds = time.monotonic() - self.began
-        self.points.append((seconds, mib))
+        self.points.append((seconds, mib, viewers))
         return seconds
 
-    def around(self, seconds: float) -> float:
-        """MiB at that time, or at the end of a shorter soak."""
-        return min(self.points, key=lambda point: abs(point[0] - seconds))[1]
+    def around(self, seconds: float) -> tuple[float, float, int]:
+        """The sample of that time, or the last one of a shorter soak."""
+        return min(self.points, key=lambda point: abs(point[0] - seconds))
 
     def growth_per_hour(self) -> float:
         """Slope of a line through everything after the settling."""
@@ -257,7 +264,9 @@ class Samples:
         return statistics.linear_regression([p[0] for p in late], [p[1] for p in late]).slope * 3600
 
 
-async def watch(relay: Relay, residents: list[tuple[Page, Socket]], samples: Samples, until_time: float) -> int:
+async def watch(
+    relay: Relay, residents: list[tuple[Page, Socket]], visits: Visits, samples: Samples, until_time: float
+) -> int:
     """Sample until it is time; returns how many residents did not get their picture in some interval."""
     starved = 0
     lines = itertools.count()
@@ -266,7 +275,7 @@ async def watch(relay: Relay, residents: list[tuple[Page, Socket]], samples: Sam
         for page, room in residents:
             starved += page.forget() == 0
             room.heard.clear()
-        seconds = samples.add(relay.mib)
+        seconds = samples.add(relay.mib, len(residents) + visits.present)
         if next(lines) % 3 == 0:
             print(f"{seconds / 60:5.1f} min {relay.mib:7.2f} MiB, {relay.descriptors} descriptors", flush=True)
     return starved
@@ -298,9 +307,9 @@ async def _measured(relay: Relay, minutes: float, viewers: int, every_seconds: f
         await page.streaming()
         residents.append((page, room))
     samples, visits = Samples(), Visits(relay, every_seconds)
-    samples.add(relay.mib)
+    samples.add(relay.mib, viewers)
     end = time.monotonic() + 60 * minutes
-    starved, _ = await asyncio.gather(watch(relay, residents, samples, end), visits.go_on(end))
+    starved, _ = await asyncio.gather(watch(relay, residents, visits, samples, end), visits.go_on(end))
     wall = time.monotonic() - samples.began
     cpu = sum(relay.process.cpu_times()[:2]) - cpu_before
     for page, room in residents:
@@ -309,6 +318,7 @@ async def _measured(relay: Relay, minutes: float, viewers: int, every_seconds: f
         await room.end()
     await asyncio.sleep(2.0)
     growth = samples.growth_per_hour()
+    at, mib, present = samples.around(1800)
     return {
         "minutes": round(wall / 60, 1),
         "viewers_staying": viewers,
@@ -316,8 +326,10 @@ async def _measured(relay: Relay, minutes: float, viewers: int, every_seconds: f
         "joins_failed": len(visits.failures),
         "intervals_without_picture": starved,
         "mib_before_viewers": round(before, 2),
-        "mib_after_30_minutes": round(samples.around(1800), 2),
-        "mib_per_viewer_after_30_minutes": round((samples.around(1800) - before) / viewers, 3),
+        # With everything that the stream itself takes, the packet cache above all.
+        "mib_per_viewer": round((mib - before) / present, 3),
+        "mib_per_viewer_measured_at_minutes": round(at / 60, 1),
+        "viewers_then": present,
         "mib_at_the_end": round(samples.points[-1][1], 2),
         "mib_growth_per_hour": round(growth, 3),
         "bytes_growth_per_join": round(growth * 2**20 / 3600 * every_seconds),
