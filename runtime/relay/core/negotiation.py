@@ -67,6 +67,7 @@ class Outgoing:
     rtx_pt: int | None = None
     rtx_ssrc: int | None = None
     receive: bool = False  # the player may send back (microphone)
+    reserved: frozenset[int] = frozenset()  # header extension numbers it agreed to and does not get
 
 
 def choose_tracks(offer: Description, preference: Sequence[str] = ()) -> list[Track]:

@@ -6,7 +6,7 @@ Packets stay ``bytes`` with their 12-byte header unpacked once; nothing here all
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 MIN_PACKET_BYTES = 12
 # The fixed header: first byte, marker and payload type, sequence number, timestamp, SSRC.
@@ -123,14 +123,20 @@ def renumber_extensions(packet: bytes, numbers: Mapping[int, int]) -> bytes:
     return bytes(out)
 
 
-def extension_numbers(source: Mapping[str, int], target: Mapping[str, int]) -> tuple[tuple[int, int], ...] | None:
+def extension_numbers(
+    source: Mapping[str, int],
+    target: Mapping[str, int],
+    others: Collection[int] = (),
+    reserved: Collection[int] = (),
+) -> tuple[tuple[int, int], ...] | None:
     """How to renumber ``source``'s extensions for ``target``, or None when packets need not be touched.
 
     A number that the target did not negotiate is ignored by it, so it need not be cleared unless the target uses the
-    same number for something else.
+    same number for something else. ``others`` are numbers of the source's that are not passed on, ``reserved`` ones
+    that the target negotiated for what it does not get.
     """
-    taken = set(target.values())
-    same = all(
+    taken = {*target.values(), *reserved}
+    same = taken.isdisjoint(others) and all(
         target.get(uri, number) == number and (uri in target or number not in taken) for uri, number in source.items()
     )
     return None if same else tuple((number, target.get(uri, 0)) for uri, number in source.items())

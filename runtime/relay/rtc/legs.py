@@ -195,8 +195,8 @@ class PlayerLeg:
             if stream.rtx_pt is not None and section.rtx_for(stream.codec.pt) is None:
                 stream = replace(stream, rtx_pt=None, rtx_ssrc=None)
             extensions = {uri: n for uri, n in stream.extensions.items() if uri in section.extensions}
-            if not negotiation.wants_transport_cc(section, stream.codec):
-                extensions.pop(TRANSPORT_CC, None)
+            if not negotiation.wants_transport_cc(section, stream.codec) and TRANSPORT_CC in extensions:
+                stream = replace(stream, reserved=frozenset({extensions.pop(TRANSPORT_CC)}))
             accepted.append(replace(stream, extensions=extensions))
         if not any(stream.kind == "video" for stream in accepted):
             codec = next((s.codec.name for s in self.streams if s.kind == "video"), "this video")

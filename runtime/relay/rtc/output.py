@@ -68,13 +68,15 @@ class Output:
         """Follow ``source``; the offsets that hide the change are fixed at its next packet."""
         self._clock_offset = self._offset_by_clock(source)
         self.detach()
-        numbers = extension_numbers(source.track.extensions, self.stream.extensions)
+        track = source.track
+        others = track.numbers - {*track.extensions.values()}
+        numbers = extension_numbers(track.extensions, self.stream.extensions, others, self.stream.reserved)
         self.wire = Wire(
             self.peer.srtp.tag_bytes,
             self.stream.codec.pt,
             numbers,
             ABS_SEND_TIME in self.stream.extensions,
-            TRANSPORT_CC in self.stream.extensions and TRANSPORT_CC in source.track.extensions,
+            TRANSPORT_CC in self.stream.extensions and TRANSPORT_CC in track.extensions,
         )
         self.srtp_handle = self.peer.srtp.send_handle
         self.source = source

@@ -63,6 +63,13 @@ def test_packets_need_no_touch_unless_a_number_means_something_else() -> None:
     assert rtp.extension_numbers({"a": 1}, {"a": 4}) == ((1, 4),)
 
 
+def test_a_number_that_is_not_passed_on_is_cleared_where_the_target_uses_it() -> None:
+    source, target = {"a": 1}, {"a": 1}
+    assert rtp.extension_numbers(source, target, others={5}, reserved={14}) is None
+    assert rtp.extension_numbers(source, target, others={14}, reserved={14}) == ((1, 1),)
+    assert rtp.extension_numbers({}, {"a": 5}, others={5}) == ()
+
+
 def test_retransmission_form() -> None:
     packet = struct.pack("!BBHII", 0x90, 0x80 | 96, 0xABCD, 1000, 1) + one_byte((1, b"abc")) + b"payload"
     resent = rtp.retransmission(packet, 97, 5, 2)
