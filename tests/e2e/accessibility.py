@@ -10,7 +10,10 @@ from playwright.sync_api import Page
 AXE = Path(__file__).resolve().parents[2] / "runtime/web/node_modules/axe-core/axe.min.js"
 _GRAVE = ("serious", "critical")
 
+# What fades in has no contrast yet: whatever comes to an end is waited for.
 _RUN = """async () => {
+  const passing = document.getAnimations().filter(({ effect }) => effect.getComputedTiming().endTime < 10_000);
+  await Promise.all(passing.map(({ finished }) => finished.catch(() => undefined)));
   const found = await axe.run(document, { resultTypes: ['violations'] });
   return found.violations.map(({ id, impact, help, nodes }) => ({
     id, impact, help, where: nodes.slice(0, 5).map((node) => node.target.join(' ')),
