@@ -260,6 +260,14 @@ def test_a_browser_that_cannot_show_streams_is_told_so(enter: Enter) -> None:
     person.seen("unsupported-page").wait_for(timeout=60_000)
 
 
+def test_a_browser_that_is_too_old_is_told_so(enter: Enter) -> None:
+    person = enter("person", locale="ru-RU")
+    person.page.add_init_script("delete AbortSignal.any;")
+    person.page.goto(person.base_url)
+    person.seen("old-browser-page").wait_for()
+    expect(person.page.get_by_text("Откройте ссылку в новом Chrome")).to_be_visible()
+
+
 def test_a_browser_without_the_codec_is_told_which(enter: Enter) -> None:
     person = enter("person")
     person.page.add_init_script(

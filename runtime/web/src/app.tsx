@@ -9,6 +9,7 @@ import { Shell } from "./pages/shell";
 import { SignInForm } from "./pages/sign-in";
 import { wantsSignIn } from "./pages/sign-in-state";
 import { path } from "./router";
+import { isTooOld } from "./ui/browser";
 import { MessagePage } from "./ui/message";
 import { Toasts } from "./ui/toasts";
 
@@ -54,6 +55,19 @@ export function App(): JSX.Element {
 }
 
 function RoutedPage({ route }: { route: Route }): JSX.Element {
+  if (isTooOld()) {
+    return (
+      <Shell>
+        <MessagePage
+          icon="warning"
+          tone="bad"
+          heading={t().errorPages.oldBrowser}
+          what={t().player.unsupportedFix}
+          testId="old-browser-page"
+        />
+      </Shell>
+    );
+  }
   // Where everybody must sign in, invitations and what they lead to are the exception.
   const isOpen = route.page === "join" || route.page === "session";
   if (wantsSignIn.value || (me.value?.features.must_sign_in && !isOpen)) {

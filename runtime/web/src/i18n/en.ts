@@ -705,6 +705,7 @@ export const en = {
     offline: "You are offline",
     offlineLead: "The page goes on by itself when the network is back.",
     failed: "This page could not be shown",
+    oldBrowser: "This browser is too old for these pages",
   },
 };
 
