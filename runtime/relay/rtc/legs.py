@@ -176,10 +176,12 @@ class PlayerLeg:
     def offer(self, tracks: Sequence[Track]) -> str:
         """Describe the streamer's tracks under the streamer's own numbers, so that nothing needs renumbering."""
         taken = [track.codec.pt for track in tracks]
+        numbers = {number for track in tracks for number in (*track.numbers, *track.extensions.values())}
+        free = negotiation.free_extension_number(numbers)  # in a bundle a number means the same in all sections
         for track in tracks:
             rtx_pt = negotiation.free_payload_type(taken) if track.kind == "video" else None
             microphone = track.kind == "audio" and self.settings.microphone
-            self._add(track, track.kind, track.codec, self._offered_extensions(track), rtx_pt, microphone)
+            self._add(track, track.kind, track.codec, _offered_extensions(track, free), rtx_pt, microphone)
         self._use(self.peer.secure.open_channel(CHANNEL_LABEL))
         return negotiation.offer_player(self.streams, self.peer.local("actpass", self._candidates))
 
@@ -254,16 +256,6 @@ class PlayerLeg:
         track = Track("audio", stream.mid, stream.codec, extensions, ())
         self.microphone = Ingest(self.peer, [track], self._sender, lambda: None)
 
-    @staticmethod
-    def _offered_extensions(track: Track) -> Mapping[str, int]:
-        """The streamer's numbers, but one of its own for the transport-wide number: a player that does not get it
-        numbered for itself must not take the streamer's for it."""
-        extensions = {uri: number for uri, number in track.extensions.items() if uri != TRANSPORT_CC}
-        free = negotiation.free_extension_number({*track.numbers, *extensions.values()})
-        if TRANSPORT_CC in track.extensions and free is not None:
-            extensions[TRANSPORT_CC] = free
-        return extensions
-
     def _add(
         self,
         track: Track,
@@ -290,3 +282,12 @@ class PlayerLeg:
 
     def _use(self, channel: Channel) -> None:
         self.queue.use(channel, self.on_open, self.on_data)
+
+
+def _offered_extensions(track: Track, free: int | None) -> Mapping[str, int]:
+    """The streamer's numbers, but ``free`` for the transport-wide number: a player that does not get it counted for
+    itself must not take the streamer's for it."""
+    extensions = {uri: number for uri, number in track.extensions.items() if uri != TRANSPORT_CC}
+    if TRANSPORT_CC in track.extensions and free is not None:
+        extensions[TRANSPORT_CC] = free
+    return extensions

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from runtime.relay.core import rtcp, rtp
+from runtime.relay.core import rtcp, rtp, sdp
 from runtime.relay.core.transport_cc import Arrivals
 from tests.support.media_peer import FEEDBACK, VP8_DELTA, RawPeer, sequence_of, until
 from tests.support.media_session import Session
@@ -79,6 +79,22 @@ async def test_arrival_times_become_an_estimate(session: Session) -> None:
     assert estimate < 3_000_000, "below the start of 6 Mbit/s"
     await player.send_rtcp(rtcp.transport_feedback(5, 1, b"\0\1\0\x09"))
     await until(lambda: session.hub.stats().counters.get("rtcp_malformed") == 1)
+
+
+async def test_the_number_offered_for_it_is_free_in_every_section(session: Session) -> None:
+    """Browsers refuse a bundle in which a number means two things, in whichever sections."""
+    others = tuple(f"{number} urn:example:{number}" for number in range(4, 15))
+    streamer = await session.peer()
+    offer = streamer.offer(feedback=(*FEEDBACK, "transport-cc"), extensions=(*EXTENSIONS, *others))
+    sound = "a=rtpmap:111 opus/48000/2\r\n"
+    assert sound in offer
+    await session.hub.answer_streamer(offer.replace(sound, sound + "a=extmap:2 urn:example:sound\r\n"))
+    numbers = [s.extensions for s in sdp.parse(await session.hub.offer_player("p1")).sections if s.kind == "video"]
+    assert numbers[0][rtp.TRANSPORT_CC] == 1
+    full = offer.replace(sound, sound + "a=extmap:2 urn:example:sound\r\na=extmap:1 urn:example:level\r\n")
+    await session.hub.answer_streamer(full)
+    numbers = [s.extensions for s in sdp.parse(await session.hub.offer_player("p1")).sections if s.kind == "video"]
+    assert rtp.TRANSPORT_CC not in numbers[0], "no number is free"
 
 
 async def test_a_player_that_offers_without_an_estimate_is_counted_for(session: Session) -> None:
