@@ -66,6 +66,16 @@ def test_pages_without_a_session(visitor: Viewer) -> None:
         assert_good(visitor.page, path)
 
 
+def test_pages_fit_320_pixels(browser: Browser, stage: Stage) -> None:
+    """The narrowest phones, and a page enlarged to 400 % (WCAG 2.1, 1.4.10)."""
+    person = Viewer(browser, stage.url, "visitor", locale="ru-RU", viewport={"width": 320, "height": 640})
+    for path, testid in (("/", "titles"), ("/schedule", "schedule-page"), ("/admin", "sign-in-page")):
+        person.page.goto(stage.url + path)
+        person.seen(testid).wait_for()
+        assert_fits(person.page, path)
+    person.close()
+
+
 def test_a_session_from_start_to_end(visitor: Viewer) -> None:
     is_phone = (visitor.page.viewport_size or {})["width"] < 500
     visitor.open_catalogue()
