@@ -73,6 +73,7 @@ def by_lighthouse(url: str, rounds: int) -> dict[str, Any]:
         reports = [lighthouse.run(url, form_factor) for _ in range(rounds)]
         for category in reports[0].scores:
             figures[f"{form_factor}_{category}"] = statistics.median(report.scores[category] for report in reports)
+        figures[f"{form_factor}_machine_index"] = statistics.median(report.machine_index for report in reports)
         figures[f"{form_factor}_findings"] = sorted({finding for report in reports for finding in report.findings})
     return figures
 

@@ -28,6 +28,8 @@ _NOT_OURS = {"is-on-https", "redirects-http"}
 @dataclass(frozen=True, kw_only=True)
 class Report:
     scores: dict[str, int]  # by category, 0..100
+    # Lighthouse's own measure of the processor at that moment: without it a score on a busy machine says little.
+    machine_index: float
     findings: tuple[str, ...]  # audits of these categories that are not passed, "category: audit"
 
 
@@ -78,6 +80,7 @@ class Lighthouse:
         told: dict[str, Any] = json.loads(done.stdout)
         return Report(
             scores={name: round(told["categories"][name]["score"] * 100) for name in _CATEGORIES},
+            machine_index=float(told["environment"]["benchmarkIndex"]),
             findings=tuple(_findings(told)),
         )
 
