@@ -43,6 +43,7 @@ from OpenSSL import SSL
 from pylibsrtp import Error as SrtpError
 from pylibsrtp import Policy, Session, ffi, lib  # type: ignore[attr-defined]
 
+from runtime.relay.core.dtls_records import split_records
 from runtime.relay.core.negotiation import MAX_MESSAGE_BYTES, SCTP_PORT
 from runtime.relay.core.sctp import parameters_end
 
@@ -158,32 +159,6 @@ class _Dtls(RTCDtlsTransport):
             self._flight, self._flight_at = datagrams, time.perf_counter()
         for datagram in datagrams:
             self._path.send(datagram)
-
-
-def split_records(data: bytes, mtu: int) -> list[bytes]:
-    """Group whole DTLS records into datagrams of at most ``mtu`` bytes; a record is never cut."""
-    datagrams: list[bytes] = []
-    start = pos = 0
-    while pos < len(data):
-        end = min(len(data), pos + _record_bytes(data, pos))
-        if end - start > mtu and pos > start:
-            datagrams.append(data[start:pos])
-            start = pos
-        pos = end
-    if data[start:]:
-        datagrams.append(data[start:])
-    return datagrams
-
-
-def _record_bytes(data: bytes, pos: int) -> int:
-    """Length of the record at ``pos``. The unified header of DTLS 1.3 (RFC 9147 section 4) starts with 0b001."""
-    first = data[pos]
-    if first & 0xE0 != 0x20:
-        return 13 + int.from_bytes(data[pos + 11 : pos + 13], "big")
-    header = 1 + (2 if first & 0x08 else 1)
-    if not first & 0x04:
-        return len(data) - pos
-    return header + 2 + int.from_bytes(data[pos + header : pos + header + 2], "big")
 
 
 class _Sctp(RTCSctpTransport):

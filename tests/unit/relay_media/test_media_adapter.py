@@ -15,6 +15,7 @@ from aiortc import rtcdtlstransport, rtcsctptransport
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.relay.core.dtls_records import split_records
 from runtime.relay.rtc import aiortc_adapter as adapter
 
 RELAY = Path(adapter.__file__).parent
@@ -94,14 +95,14 @@ def test_records_are_never_cut_and_never_joined_past_the_mtu() -> None:
         return struct.pack("!BHHIHH", 22, 0xFEFD, 0, 0, 0, size) + bytes(size)
 
     flight = record(700) + record(400) + record(50) + record(1500) + record(10)
-    datagrams = adapter.split_records(flight, 1200)
+    datagrams = split_records(flight, 1200)
     assert b"".join(datagrams) == flight
     assert [len(d) for d in datagrams] == [713 + 413 + 63, 1513, 23]
 
 
 @given(st.binary(max_size=3000))
 def test_splitting_any_bytes_loses_none(data: bytes) -> None:
-    assert b"".join(adapter.split_records(data, 1200)) == data
+    assert b"".join(split_records(data, 1200)) == data
 
 
 def test_both_srtp_profiles_are_offered_and_the_costly_one_is_not() -> None:
