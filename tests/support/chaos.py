@@ -11,7 +11,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +227,9 @@ class Arena:
         await self.stack.restart(name, PATIENCE_SECONDS)
 
     async def kill_child(self, session_id: str, part: str, *, keeper: bool = False) -> None:
-        os.kill(self._child(session_id, part)["keeper_pid" if keeper else "pid"], signal.SIGKILL)
+        # One that is being stopped may have gone by itself in this moment: then it is as dead as it was to be.
+        with suppress(ProcessLookupError):
+            os.kill(self._child(session_id, part)["keeper_pid" if keeper else "pid"], signal.SIGKILL)
 
     async def drop_streamer(self, session_id: str) -> None:
         """The connection between title and relay breaks; the title connects again."""

@@ -169,8 +169,10 @@ async def both_children(stage: Arena, session: str) -> None:
 async def host_then(stage: Arena, session: str, part: str) -> None:
     """The child dies while no session server is there to see it."""
     await stage.kill_now("session server")
-    await stage.kill_child(session, part)
-    await stage.stack.restart("session server")
+    try:
+        await stage.kill_child(session, part)
+    finally:
+        await stage.stack.restart("session server")
 
 
 async def everything_but_us(stage: Arena, session: str) -> None:
