@@ -50,12 +50,17 @@ def with_real_paths(source: Path, home: Path) -> Path:
     )
     text = source.read_text().replace("/etc/pixelstream/tls", str(home)).replace("/var/log/nginx", str(home))
     (home / "site.conf").write_text(text)
-    main = f"daemon off; pid {home}/pid; error_log {home}/main.log; events {{}}\nhttp {{ include {home}/site.conf; }}\n"
+    # Where the package would write, only root may.
+    own = [f"access_log {home}/other.log;"]
+    own += [f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")]
+    http = " ".join([*own, f"include {home}/site.conf;"])
+    main = f"daemon off; pid {home}/pid; error_log {home}/main.log; events {{}}\nhttp {{ {http} }}\n"
     (home / "nginx.conf").write_text(main)
     return home / "nginx.conf"
 
 
 @needs_nginx
+@pytest.mark.root  # nginx -t binds ports 80 and 443
 def test_nginx_accepts_its_configuration(rendered: dict[str, Path], tmp_path: Path) -> None:
     version = subprocess.run([NGINX, "-v"], capture_output=True, text=True).stderr
     new_enough = tuple(int(part) for part in re.findall(r"(\d+)\.(\d+)\.(\d+)", version)[0]) >= (1, 25, 1)
