@@ -9,7 +9,7 @@ NAME ?=
 BENCHES := relay relay_soak control_plane start pages
 PYTEST_ARGUMENTS ?=
 
-.PHONY: help demo test lint web format bench lock clean python
+.PHONY: help demo operate test lint web format bench lock clean python
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -22,6 +22,9 @@ test: python ## run the tests (ONLY=unit|contract|integration|e2e|deploy|securit
 	@$(if $(filter-out $(PARTS) $(PARTS:=/%),$(ONLY)),echo "the tests have no part '$(ONLY)'; say one of: $(PARTS)" >&2; exit 2)
 	@$(PYTHON) .ci/setup.py test
 	@BIN=$(BIN) ONLY='$(ONLY)' .ci/test $(PYTEST_ARGUMENTS)
+
+operate: python ## get what an operator works with: Ansible, and the pages that a deployment ships
+	@$(PYTHON) .ci/setup.py operate
 
 lint: python ## ruff, mypy, tsc, ansible-lint, yamllint
 	@$(PYTHON) .ci/setup.py lint

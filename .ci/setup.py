@@ -29,6 +29,7 @@ NODE_AT_LEAST = (20, 19)
 LOCKS = {
     "demo": ["local.txt"],
     "check": ["dev.txt"],
+    "operate": ["dev.txt", "deploy.txt"],
     "lint": ["dev.txt", "deploy.txt"],
     "test": ["dev.txt", "deploy.txt"],
 }
@@ -37,7 +38,7 @@ LAB = [
     "coturn", "dpkg-dev", "firefox-esr", "iproute2", "mmdebstrap", "nftables", "nginx-light", "openssh-client",
     "openssl", "procps", "systemd-container", "zstd", "xz-utils",
 ]  # fmt: skip
-PACKAGES = {"demo": [], "check": BROWSER, "lint": [], "test": [*BROWSER, *LAB]}
+PACKAGES = {"demo": [], "check": BROWSER, "operate": [], "lint": [], "test": [*BROWSER, *LAB]}
 
 PIP_INSTALL = ["install", "--disable-pip-version-check", "--progress-bar", "off", "--require-hashes"]
 TICK_SECONDS, QUIET_SECONDS = 0.5, 15.0

@@ -246,7 +246,7 @@ def machine_findings(
                 f"{' and '.join(paths)}: {free // MEGABYTE} MB free, but {limits['disk_free_bytes'] // MEGABYTE} MB "
                 "are needed. Free some (journalctl --vacuum-size=200M, old builds) or enlarge the disk."
             )
-    difference = look["epoch_seconds"] - limits["now_seconds"]
+    difference = look["clock_difference_seconds"]
     # What the connection itself takes is not the clock's fault.
     if abs(difference) - limits["round_trip_seconds"] > limits["clock_difference_seconds"]:
         findings.append(

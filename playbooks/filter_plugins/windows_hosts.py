@@ -54,7 +54,8 @@ def _clock(facts: Mapping[str, Any], look: Mapping[str, Any]) -> list[str]:
     if not text:
         return []
     theirs = datetime.datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
-    apart = abs(float(look["now_seconds"]) - theirs)
+    # The clock was read after the one and before the other; a slow neighbour in the same play is not its fault.
+    apart = max(float(look["asked_seconds"]) - theirs, theirs - float(look["answered_seconds"]))
     if apart <= float(look["clock_difference_seconds"]) + float(look["round_trip_seconds"]):
         return []
     return [

@@ -29,6 +29,10 @@ options:
     type: list
     elements: str
     default: []
+  controller_seconds:
+    description: The controller's clock as this module is sent (Unix time), to compare the machine's with.
+    type: float
+    required: true
 attributes:
   check_mode:
     support: full
@@ -39,6 +43,7 @@ EXAMPLES = r"""
   machine_look:
     paths: [/opt, /var]
     names: [play.example.org]
+    controller_seconds: "{{ now().timestamp() }}"
 """
 
 RETURN = r"""
@@ -46,8 +51,8 @@ free_bytes:
   description: Free bytes for each path.
   type: dict
   returned: always
-epoch_seconds:
-  description: The machine's clock.
+clock_difference_seconds:
+  description: The machine's clock less the controller's; what the way here took makes it larger.
   type: float
   returned: always
 listeners:
@@ -131,13 +136,14 @@ def main() -> None:
         argument_spec={
             "paths": {"type": "list", "elements": "path", "default": []},
             "names": {"type": "list", "elements": "str", "default": []},
+            "controller_seconds": {"type": "float", "required": True},
         },
         supports_check_mode=True,
     )
     module.exit_json(
         changed=False,
         free_bytes={path: free_bytes(path) for path in module.params["paths"]},
-        epoch_seconds=time.time(),
+        clock_difference_seconds=time.time() - module.params["controller_seconds"],
         listeners=listeners(),
         effective_user_id=os.geteuid(),
         user=user_name(),

@@ -21,7 +21,7 @@ EXAMPLE_ADDRESS = "203.0.113.10"
 LAB_ADDRESS = "10.213.88.41"
 BLOCK = re.compile(r"^```(sh|yaml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Preparing the checkout is what CI has done before it comes here; what the page says of it is checked below.
-PREPARED = {"make lint", ". .venv/bin/activate"}
+PREPARED = {"make operate", ". .venv/bin/activate"}
 # A first installation has no release to go back to; the page says so.
 REFUSED = {"ansible-playbook playbooks/rollback.yml -i inventory/mine": "there is nothing to go back to"}
 
@@ -49,7 +49,7 @@ def test_the_page_names_only_playbooks_that_exist() -> None:
 
 def test_the_page_prepares_the_checkout_with_targets_that_exist() -> None:
     commands = [line for kind, text in steps() if kind == "sh" for line in text.splitlines()]
-    assert commands[:2] == ["make lint", ". .venv/bin/activate"]
+    assert commands[:2] == ["make operate", ". .venv/bin/activate"]
     assert re.search(r"^lint:", (PROJECT / "Makefile").read_text(), re.MULTILINE)
 
 

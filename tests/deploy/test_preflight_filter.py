@@ -27,14 +27,13 @@ LIMITS: dict[str, Any] = {
     "systems": {"Debian": ["12", "13"], "Ubuntu": ["24.04"]},
     "disk_free_bytes": 3_000_000_000,
     "clock_difference_seconds": 5.0,
-    "now_seconds": 1_000_000.0,
     "round_trip_seconds": 3.0,
 }
 LOOK: dict[str, Any] = {
     "effective_user_id": 0,
     "user": "root",
     "free_bytes": {"/opt": 9_000_000_000},
-    "epoch_seconds": 1_000_000.5,
+    "clock_difference_seconds": 0.5,
     "listeners": [],
     "addresses": {"play.test": ["10.0.0.1"]},
 }
@@ -107,8 +106,8 @@ def test_secret_findings(host: dict[str, Any], change: dict[str, Any], words: st
         ({"free_bytes": {"/opt": 1_000_000}}, {}, "1 MB free, but 3000 MB"),
         ({"free_bytes": {"/opt": 1_000_000, "/var": 1_000_000}}, {}, "/opt and /var: 1 MB free"),
         ({"effective_user_id": 1000, "user": "debian"}, {}, "debian is not root"),
-        ({"epoch_seconds": 1_000_100.0}, {}, "100 s ahead of"),
-        ({"epoch_seconds": 999_900.0}, {}, "100 s behind"),
+        ({"clock_difference_seconds": 100.0}, {}, "100 s ahead of"),
+        ({"clock_difference_seconds": -100.0}, {}, "100 s behind"),
         ({"addresses": {"play.test": []}}, {}, "does not know the name play.test"),
         (
             {"listeners": [{"protocol": "udp", "port": 8900, "command": "/usr/bin/other -x"}]},

@@ -23,7 +23,8 @@ LOOK: dict[str, Any] = {
     "lowest_build": 17763,
     "disk_free_bytes": 3_000_000_000,
     "clock_difference_seconds": 5.0,
-    "now_seconds": NOW,
+    "asked_seconds": NOW - 40,
+    "answered_seconds": NOW + 1,
     "round_trip_seconds": 5.0,
 }
 
@@ -97,7 +98,8 @@ def test_a_host_in_order_has_no_findings(hosts: ModuleType) -> None:
         ({"architecture": "32-bit"}, {}, {}, "64-bit Windows 10 1809"),
         ({}, {}, {"disk_free_bytes": 10_000_000_000}, "9.0 GB free"),
         ({}, {}, {"disks": []}, "0.0 GB free"),
-        ({}, {}, {"now_seconds": NOW + 60}, "its clock is 60 s from"),
+        ({}, {}, {"asked_seconds": NOW + 60, "answered_seconds": NOW + 99}, "its clock is 60 s from"),
+        ({}, {}, {"asked_seconds": NOW - 99, "answered_seconds": NOW - 60}, "its clock is 60 s from"),
         ({}, {}, {"listeners": [{"port": 8750, "name": "other"}]}, "8750 is taken by other"),
         ({}, {"edge_mode": "direct"}, {"listeners": [{"port": 443, "name": "System"}]}, "IIS"),
     ],
