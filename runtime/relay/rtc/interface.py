@@ -48,7 +48,9 @@ class MediaSettings:
     bandwidth: BandwidthPolicy = BandwidthPolicy.PROTECT_CONTROLLER
     max_bitrate_bps: int = 30_000_000
     start_bitrate_bps: int = 6_000_000  # for a link that nothing is known about yet
-    min_bitrate_bps: int = 1_000_000
+    # The least that an encoder is asked for; a link that cannot carry even this does not count. Half a megabit shows a
+    # small picture well enough to take part, and Unreal goes down to 100 kbit/s by itself.
+    min_bitrate_bps: int = 300_000
     codec_preference: tuple[str, ...] = ()  # for streamers that offer several; without it their own order counts
     microphone: bool = False
     max_players: int = 400

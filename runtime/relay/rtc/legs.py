@@ -29,7 +29,8 @@ LAST_NEGOTIATED_STREAM = 65_000
 
 
 def limits_of(settings: MediaSettings) -> BandwidthLimits:
-    return BandwidthLimits(settings.min_bitrate_bps, settings.start_bitrate_bps, settings.max_bitrate_bps)
+    highest = settings.max_bitrate_bps
+    return BandwidthLimits(min(settings.min_bitrate_bps, highest), min(settings.start_bitrate_bps, highest), highest)
 
 
 class StreamerLeg:
