@@ -45,6 +45,12 @@ async def no_leaked_tasks() -> AsyncIterator[None]:
         await asyncio.sleep(0.01)
 
 
+def _is_playwrights_own(record: logging.LogRecord) -> bool:
+    """A page that closes leaves Playwright's task for a request that was just intercepted pending; asyncio says so
+    whenever the collector finds it, in whichever test that is."""
+    return record.name == "asyncio" and "/playwright/_impl/" in record.getMessage()
+
+
 @pytest.fixture(autouse=True)
 def no_unexpected_errors(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Fail when our code or asyncio logged an error that the test did not announce."""
@@ -55,7 +61,9 @@ def no_unexpected_errors(request: pytest.FixtureRequest, caplog: pytest.LogCaptu
         f"{record.name}: {record.getMessage()}"
         for phase in ("setup", "call")
         for record in caplog.get_records(phase)
-        if record.levelno >= logging.ERROR and record.name.split(".")[0] in {"runtime", "asyncio", "tornado"}
+        if record.levelno >= logging.ERROR
+        and record.name.split(".")[0] in {"runtime", "asyncio", "tornado"}
+        and not _is_playwrights_own(record)
     ]
     assert not found, f"unexpected errors in the log: {found}"
 
