@@ -162,6 +162,8 @@ def test_ctrl_c_while_it_installs_is_no_traceback(tmp_path: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # What runs in the background (nohup, a CI) is told to ignore it, and would hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "[setup] venv for this checkout (.venv) ...\n"
