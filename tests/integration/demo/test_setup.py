@@ -155,15 +155,14 @@ def test_make_names_what_it_does_not_know_before_it_installs_anything(
 def test_ctrl_c_while_it_installs_is_no_traceback(tmp_path: Path) -> None:
     checkout = _checkout(tmp_path)
     process = subprocess.Popen(
-        ["make", "demo"],
+        # What runs in the background (nohup, a CI) is told to ignore Ctrl-C, and would hand that on.
+        ["env", "--default-signal=INT", "make", "demo"],
         cwd=checkout,
         env=_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-        # What runs in the background (nohup, a CI) is told to ignore it, and would hand that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "[setup] venv for this checkout (.venv) ...\n"
