@@ -21,7 +21,6 @@ from .viewer import Viewer
 PATIENCE_SECONDS = 60.0
 # Below this share of what was asked of the encoder before, somebody has paid for the bad link.
 MUCH_LESS = 0.6
-BAD_LINK_BPS = 500_000
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +96,7 @@ def test_a_drowning_viewer(
         before = watch([owner], windows=2)["good"]
         drawn_before = owner.wait_for_picture()["frame"] - frames
         target = _target_bps(stage, session_id)
-        network.quality(round_trip_ms=50, loss=0.1, rate_bps=BAD_LINK_BPS)
+        network.quality(round_trip_ms=50, loss=0.1, rate_bps=500_000)
         if title == "cautious":
             owner.eventually(
                 "a lower bitrate for everybody",
@@ -120,8 +119,7 @@ def test_a_drowning_viewer(
         # The bad viewer is in trouble; the encoder was told nothing of it, and the good viewer got as much of every
         # picture and as many of the pictures as before.
         assert lost > 50
-        # The good link's own estimate moves with what this machine has time for; the bad link's is far below both.
-        assert asked > min(MUCH_LESS * target, 4 * BAD_LINK_BPS)
+        assert asked > MUCH_LESS * target
         assert after["video_bps"] / after["fps"] > 0.7 * before["video_bps"] / before["fps"]
         assert after["video_framesDecoded"] / drawn > 0.8 * min(1.0, before["video_framesDecoded"] / drawn_before)
         owner.click_lands(0.4, 0.4, seconds=PATIENCE_SECONDS)
