@@ -119,7 +119,8 @@ def test_a_drowning_viewer(
         # The bad viewer is in trouble; the encoder was told nothing of it, and the good viewer got as much of every
         # picture and as many of the pictures as before.
         assert lost > 50
-        assert asked > MUCH_LESS * target
+        # A new link's estimate starts high and settles at half as much again as is sent, bad link or not.
+        assert asked > MUCH_LESS * min(target, 1.5 * before["video_bps"])
         assert after["video_bps"] / after["fps"] > 0.7 * before["video_bps"] / before["fps"]
         assert after["video_framesDecoded"] / drawn > 0.8 * min(1.0, before["video_framesDecoded"] / drawn_before)
         owner.click_lands(0.4, 0.4, seconds=PATIENCE_SECONDS)
