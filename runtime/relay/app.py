@@ -182,6 +182,9 @@ class _Figures:
     def data_counters(self) -> Mapping[str, int]:
         return self._session.stage.router.counters
 
+    def socket_counters(self) -> Mapping[str, int]:
+        return self._session.socket_counters
+
 
 def _public_routes(session: Session) -> list[object]:
     return [

@@ -304,6 +304,10 @@ class RawPeer:
     async def send_rtcp(self, packet: bytes) -> None:
         self.ice.send(self.dtls._tx_srtp.protect_rtcp(packet))
 
+    async def estimate(self, bitrate_bps: int) -> None:
+        """As a player: say what the link takes."""
+        await self.send_rtcp(rtcp.remb(5, bitrate_bps, [self.kinds()["video"].ssrcs[0]]))
+
     def feedback(self) -> list[rtcp.RtcpPacket]:
         """Everything RTCP that arrived, parsed."""
         return [packet for data in self.rtcp for packet in rtcp.parse(data)]
@@ -339,3 +343,14 @@ def timestamp_of(packet: bytes) -> int:
 
 VP8_KEYFRAME = b"\x90\x80\x01\x00" + b"k" * 100
 VP8_DELTA = b"\x90\x80\x01\x01" + b"d" * 100
+
+
+def ssrc_of(player: RawPeer, kind: str) -> int:
+    """Under which the relay sends this kind of media to the player."""
+    return player.kinds()[kind].ssrcs[0]
+
+
+async def send_frames(streamer: RawPeer, count: int, *, start: int = 0, payload: bytes = VP8_DELTA) -> None:
+    """Frames of one packet, 30 a second by their timestamps."""
+    for i in range(count):
+        await streamer.send_rtp(streamer.packet(timestamp=3000 * (start + i), payload=payload))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from runtime.relay.rtc.hub import MediaHub, MediaSettings
 from tests.support.media_peer import RawPeer, until
@@ -92,6 +94,26 @@ class Session:
         for peer in self.peers:
             await peer.close()
         await self.hub.close()
+
+
+@contextlib.asynccontextmanager
+async def filming(send_frame: Callable[[int], Awaitable[None]], interval_seconds: float = 0.02) -> AsyncIterator[None]:
+    """Meanwhile ``send_frame`` is called with 0, 1, 2, ... at this pace."""
+    stop = asyncio.Event()
+
+    async def film() -> None:
+        frame = 0
+        while not stop.is_set():
+            await send_frame(frame)
+            frame += 1
+            await asyncio.sleep(interval_seconds)
+
+    task = asyncio.get_running_loop().create_task(film())
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
 
 
 SessionMaker = Callable[..., Awaitable[Session]]

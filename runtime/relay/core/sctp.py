@@ -7,18 +7,21 @@ _HEADER_BYTES = 12
 _PARAMETERS_AT = {1: 20, 2: 20, 4: 4, 5: 4, 6: 4, 9: 4, 130: 4}
 
 
-def parameters_end(packet: bytes) -> bool:
-    """False for a packet with a parameter that is shorter than its own header.
+def holds_together(packet: bytes) -> bool:
+    """False for a packet without a chunk, with a chunk that is longer than what is left, or with a chunk or a parameter
+    that is shorter than its own header.
 
     A reader that steps from one parameter to the next by their lengths would stay at one of length 0 for ever, and with
     it everything that shares its event loop.
     """
     pos = _HEADER_BYTES
+    if len(packet) < pos + 4:
+        return False
     while pos + 4 <= len(packet):
         kind, size = packet[pos], int.from_bytes(packet[pos + 2 : pos + 4], "big")
-        if size < 4:
-            return True  # readers refuse such a chunk by itself
-        end = min(pos + size, len(packet))
+        end = pos + size
+        if size < 4 or end > len(packet):
+            return False
         at = pos + _PARAMETERS_AT.get(kind, size)
         while at + 4 <= end:
             step = int.from_bytes(packet[at + 2 : at + 4], "big")

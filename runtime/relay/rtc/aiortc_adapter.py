@@ -6,7 +6,8 @@ interface:
 - ``RTCDtlsTransport`` asks its transport for ``_recv``, ``_send`` and ``role``; ``_set_role``, ``_srtp_profiles``,
   ``_rx_srtp``, ``_tx_srtp``, ``_ssl``, ``_write_ssl`` and ``encrypted`` are used or overridden here;
 - ``RTCSctpTransport._handle_data``, ``_receive_data_chunk``, ``_receive_forward_tsn_chunk``, ``_receive_sack_chunk``,
-  ``_data_channel_receive``, ``_send_chunk`` and the counters they keep are guarded here, because they trust the peer;
+  ``_data_channel_receive``, ``_send_chunk`` and the counters they keep are guarded here, because they trust the peer,
+  with the ``crc32c`` that its module imports;
 - ``RTCCertificate._create_ssl_context``; ``pylibsrtp.lib``, ``.ffi`` and ``Session._srtp``.
 
 :func:`self_test` runs at start, and ``tests/unit/relay_media/test_media_adapter.py`` fails when an update changes one
@@ -18,6 +19,7 @@ from __future__ import annotations
 import secrets
 import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -31,13 +33,14 @@ from aiortc import (
     RTCSctpTransport,
 )
 from aiortc import rtcdtlstransport as _dtls
-from aiortc.rtcsctptransport import (
+from aiortc.rtcsctptransport import (  # type: ignore[attr-defined]
     WEBRTC_DCEP,
     Chunk,
     DataChunk,
     ForwardTsnChunk,
     RTCSctpCapabilities,
     SackChunk,
+    crc32c,
 )
 from OpenSSL import SSL
 from pylibsrtp import Error as SrtpError
@@ -45,7 +48,7 @@ from pylibsrtp import Policy, Session, ffi, lib  # type: ignore[attr-defined]
 
 from runtime.relay.core.dtls_records import split_records
 from runtime.relay.core.negotiation import MAX_MESSAGE_BYTES, SCTP_PORT
-from runtime.relay.core.sctp import parameters_end
+from runtime.relay.core.sctp import holds_together
 
 DTLS_MTU = 1200
 FLIGHT_INTERVAL_SECONDS = 0.04
@@ -164,19 +167,20 @@ class _Dtls(RTCDtlsTransport):
 class _Sctp(RTCSctpTransport):
     """aiortc's SCTP without its trust in the peer: nothing a peer sends may raise, loop or grow without bound."""
 
-    def __init__(self, dtls: _Dtls, on_abuse: Callable[[str], None]) -> None:
+    def __init__(self, dtls: _Dtls, counters: Counter[str], on_abuse: Callable[[str], None]) -> None:
         super().__init__(dtls, SCTP_PORT)
+        self._counters = counters
         self._on_abuse = on_abuse
         self._rto = SCTP_FIRST_TIMEOUT_SECONDS
-        self.malformed = 0
         self._is_given_up = False
         self._work, self._work_since = 0, time.perf_counter()
 
     async def _handle_data(self, data: bytes) -> None:
         if self._is_given_up:
             return
-        if not parameters_end(data):
-            self.malformed += 1
+        # aiortc drops what fails its own check of these without a word.
+        if not holds_together(data) or data[8:12] != _checksum(data):
+            self._counters["sctp_malformed"] += 1
             return
         try:
             await super()._handle_data(data)
@@ -185,7 +189,7 @@ class _Sctp(RTCSctpTransport):
                 self._give_up("the peer sent more data than it was allowed to")
         except Exception:
             # aiortc checks lengths and states by struct.error, assert, KeyError and more; all of them mean: not usable.
-            self.malformed += 1
+            self._counters["sctp_malformed"] += 1
 
     async def _receive_data_chunk(self, chunk: DataChunk) -> None:
         stream = self._inbound_streams.get(chunk.stream_id)
@@ -193,7 +197,7 @@ class _Sctp(RTCSctpTransport):
             return
         strange = stream is None and len(self._inbound_streams) >= MAX_INBOUND_STREAMS
         if not chunk.user_data or strange:
-            self.malformed += 1
+            self._counters["sctp_malformed"] += 1
             return
         await super()._receive_data_chunk(chunk)
 
@@ -202,7 +206,7 @@ class _Sctp(RTCSctpTransport):
             return
         named = {stream_id for stream_id, _ in chunk.streams}
         if len(named | self._inbound_streams.keys()) > MAX_INBOUND_STREAMS:
-            self.malformed += 1
+            self._counters["sctp_malformed"] += 1
             return
         await super()._receive_forward_tsn_chunk(chunk)
 
@@ -210,7 +214,7 @@ class _Sctp(RTCSctpTransport):
         if not self._may_work(len(self._sent_queue)):
             return
         if sum(abs(end - start) + 1 for start, end in chunk.gaps) > len(self._sent_queue) + 64:
-            self.malformed += 1
+            self._counters["sctp_malformed"] += 1
             return
         await super()._receive_sack_chunk(chunk)
 
@@ -231,7 +235,7 @@ class _Sctp(RTCSctpTransport):
     async def _data_channel_receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
         opens = pp_id == WEBRTC_DCEP and data[:1] == bytes((_DATA_CHANNEL_OPEN,))
         if len(data) > MAX_MESSAGE_BYTES or (opens and len(self._data_channels) >= MAX_CHANNELS):
-            self.malformed += 1
+            self._counters["sctp_malformed"] += 1
             return
         await super()._data_channel_receive(stream_id, pp_id, data)
 
@@ -241,6 +245,12 @@ class _Sctp(RTCSctpTransport):
         except (ConnectionError, SSL.Error):
             # A timer of the association may fire while its transport goes; what it would have sent is moot.
             return
+
+
+def _checksum(packet: bytes) -> bytes:
+    """CRC-32c with the checksum's own place taken as zeros (RFC 9260 section 6.8)."""
+    found: int = crc32c(packet[:8] + bytes(4) + packet[12:])
+    return found.to_bytes(4, "little")
 
 
 class Channel:
@@ -315,21 +325,18 @@ class SrtpPair:
 
 
 class SecureTransport:
-    """DTLS, SRTP keys and SCTP of one peer, on a datagram path."""
+    """DTLS, SRTP keys and SCTP of one peer, on a datagram path. ``counters``: ``sctp_malformed``, packets and chunks
+    that were dropped."""
 
-    def __init__(self, path: DatagramPath, certificate: Certificate) -> None:
+    def __init__(self, path: DatagramPath, certificate: Certificate, counters: Counter[str]) -> None:
         self.dtls = _Dtls(path, certificate)
-        self.sctp = _Sctp(self.dtls, self._abused)
+        self.sctp = _Sctp(self.dtls, counters, self._abused)
         self.srtp: SrtpPair | None = None
         self.on_channel: Callable[[Channel], None] = lambda channel: None
         self.on_lost: Callable[[str], None] = lambda why: None
         self._stopped = False
         self.sctp.on("datachannel", lambda channel: self.on_channel(Channel(channel)))
         self.dtls.on("statechange", self._changed)
-
-    @property
-    def malformed(self) -> int:
-        return self.sctp.malformed
 
     @property
     def associated(self) -> bool:

@@ -33,7 +33,7 @@ class Peer:
         self.name = name
         self.port = port
         self.ice: IcePeer = port.add_peer()
-        self.secure = SecureTransport(self.ice, certificate)
+        self.secure = SecureTransport(self.ice, certificate, port.counters)
         self.connected = False
         self.closed = False
         self.on_connected: Callable[[], None] = lambda: None

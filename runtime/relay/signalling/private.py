@@ -34,7 +34,7 @@ class StreamerSocket(JsonSocket):
         self.session = session
         limits = session.config.limits
         self.message_rate = (limits.player_messages_per_second, float(limits.player_messages_burst))
-        self.setup(limits, session.clock)
+        self.setup(limits, session.clock, session.socket_counters)
 
     def prepare(self) -> Any:
         super().prepare()

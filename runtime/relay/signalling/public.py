@@ -32,7 +32,7 @@ class PublicSocket(JsonSocket):
 
     def initialize(self, session: Session) -> None:
         self.session = session
-        self.setup(session.config.limits, session.clock)
+        self.setup(session.config.limits, session.clock, session.socket_counters)
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         # Tornado would answer bad UTF-8 with 400 and log the value, which may be most of a token.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -80,6 +81,7 @@ class Session:
         self.stage = Stage(config, clock, media, self, self.work)
         self.voice = VoiceDesk(self)
         self.board = StatusBoard()
+        self.socket_counters: Counter[str] = Counter()
         self.ended = asyncio.Event()
         self._rooms: dict[str, RoomPeer] = {}
         self._open: set[Peer] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,10 +37,12 @@ class JsonSocket(JsonHandler, WebSocketHandler):
     what = "socket"
     limits: Limits
     clock: Clock
+    counters: Counter[str]
     message_rate = (30.0, 100.0)  # per second, burst
 
-    def setup(self, limits: Limits, clock: Clock) -> None:
-        self.limits, self.clock = limits, clock
+    def setup(self, limits: Limits, clock: Clock, counters: Counter[str]) -> None:
+        """``counters``: of all sockets together, what was not obeyed, by cause."""
+        self.limits, self.clock, self.counters = limits, clock, counters
         self._rate = TokenBucket(*self.message_rate)
         self._bad = self._unknown = 0
         self._queued_messages = 0
@@ -72,6 +75,7 @@ class JsonSocket(JsonHandler, WebSocketHandler):
             or self._queued_bytes + len(text) > self.limits.send_queue_bytes
         ):
             logger.warning("%s does not read its messages; closing it", self.what)
+            self.counters["not_reading"] += 1
             self.abort()
             return
         try:
@@ -130,6 +134,7 @@ class JsonSocket(JsonHandler, WebSocketHandler):
             return
         if not self._rate.take(self.clock.monotonic()):
             logger.warning("%s sends too many messages; closing it", self.what)
+            self.counters["flood"] += 1
             self.shut(CloseCode.REFUSED, "Too many messages.")
             return
         try:
@@ -148,12 +153,14 @@ class JsonSocket(JsonHandler, WebSocketHandler):
     def unknown(self, kind: str) -> None:
         """A message of a type we do not know: newer peers may send some."""
         self._unknown += 1
+        self.counters["unknown"] += 1
         if self._unknown <= _UNKNOWN_LOGGED:
             logger.info("%s sent a message of unknown type %r; ignored", self.what, scrub(kind))
 
     def count_bad(self, error: ServiceError, about: str | None) -> None:
         """Answer a malformed message, and close at the limit."""
         self._bad += 1
+        self.counters["malformed"] += 1
         if self._bad > self.limits.bad_messages:
             logger.warning("%s sends malformed messages; closing it", self.what)
             self.shut(CloseCode.REFUSED, "Too many malformed messages.")

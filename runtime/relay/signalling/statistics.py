@@ -116,6 +116,8 @@ class Figures(Protocol):
 
     def data_counters(self) -> Mapping[str, int]: ...
 
+    def socket_counters(self) -> Mapping[str, int]: ...
+
 
 class SessionCollector(Collector):
     """Prometheus metrics of one session. Labels of players vanish with the player."""
@@ -141,6 +143,12 @@ class SessionCollector(Collector):
         for cause, count in sorted(self._figures.data_counters().items()):
             data.add_metric([cause], count)
         yield data
+        sockets = CounterMetricFamily(
+            "pixelstream_relay_socket_messages", "WebSocket messages that were not obeyed, by cause", labels=["cause"]
+        )
+        for cause, count in sorted(self._figures.socket_counters().items()):
+            sockets.add_metric([cause], count)
+        yield sockets
 
     def _streams(self, stats: MediaStats) -> Iterable[Metric]:
         events = CounterMetricFamily("pixelstream_relay_media_events", "media plane events, by cause", labels=["cause"])

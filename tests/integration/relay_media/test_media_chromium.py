@@ -28,7 +28,7 @@ FLAGS = (
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
 )
-PAGE = (Path(__file__).parent / "media_page.js").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "support" / "media_page.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture

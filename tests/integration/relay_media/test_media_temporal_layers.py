@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
 from runtime.relay.core import rtcp
 from tests.support.media_peer import RawPeer, sequence_of, timestamp_of, until
-from tests.support.media_session import Session
+from tests.support.media_session import Session, filming
 
 PATTERN = (0, 2, 1, 2)
 FRAME_TICKS = 1800
@@ -24,38 +23,26 @@ def frame_payload(frame: int, layer: int, *, key: bool, first: bool) -> bytes:
 async def layered_streamer(session: Session) -> AsyncIterator[RawPeer]:
     """Fifty frames a second in three temporal layers, ten packets each; a keyframe when asked for one."""
     streamer = await session.streamer(audio=False)
-    stop = asyncio.Event()
+    wanted = True
 
-    async def send() -> None:
-        frame, wanted = 0, True
-        while not stop.is_set():
-            wanted = wanted or any(isinstance(p, rtcp.KeyframeRequest) for p in streamer.feedback())
-            streamer.rtcp.clear()
-            key = wanted and frame % 4 == 0
-            wanted = wanted and not key
-            for part in range(10):
-                body = frame_payload(frame, PATTERN[frame % 4], key=key, first=part == 0)
-                packet = streamer.packet(timestamp=FRAME_TICKS * frame, marker=part == 9, payload=body)
-                await streamer.send_rtp(packet)
-            frame += 1
-            await asyncio.sleep(0.02)
+    async def send(frame: int) -> None:
+        nonlocal wanted
+        wanted = wanted or any(isinstance(p, rtcp.KeyframeRequest) for p in streamer.feedback())
+        streamer.rtcp.clear()
+        key = wanted and frame % 4 == 0
+        wanted = wanted and not key
+        for part in range(10):
+            body = frame_payload(frame, PATTERN[frame % 4], key=key, first=part == 0)
+            await streamer.send_rtp(streamer.packet(timestamp=FRAME_TICKS * frame, marker=part == 9, payload=body))
 
-    task = asyncio.get_running_loop().create_task(send())
-    try:
+    async with filming(send):
         yield streamer
-    finally:
-        stop.set()
-        await task
 
 
 def layers_of(player: RawPeer, packets: int) -> set[int]:
     """Of the last packets that arrived."""
     media = player.kinds()["video"].ssrcs[0]
     return {packet[12 + 5] >> 6 for packet in player.received(media)[-packets:]}
-
-
-async def estimate(player: RawPeer, bitrate_bps: int) -> None:
-    await player.send_rtcp(rtcp.remb(5, bitrate_bps, [player.kinds()["video"].ssrcs[0]]))
 
 
 async def test_a_bad_link_gets_fewer_frames_and_nobody_else_notices(session: Session) -> None:
@@ -65,9 +52,9 @@ async def test_a_bad_link_gets_fewer_frames_and_nobody_else_notices(session: Ses
         media = bad.kinds()["video"].ssrcs[0]
         await until(lambda: len(good.rtp) > 100 and layers_of(bad, 100) == {0, 1, 2})
         for player in (good, bad):
-            await estimate(player, 30_000_000)
+            await player.estimate(30_000_000)
         await until(lambda: all(player.estimate_bps for player in session.hub.stats().players))
-        await estimate(bad, 100_000)
+        await bad.estimate(100_000)
         await until(lambda: layers_of(bad, 20) == {0}, seconds=10)
         assert layers_of(good, 200) == {0, 1, 2}
         wanted = sequence_of(bad.received(media)[-5])
@@ -77,7 +64,7 @@ async def test_a_bad_link_gets_fewer_frames_and_nobody_else_notices(session: Ses
         before = next(p for p in bad.received(media) if sequence_of(p) == wanted)
         assert again[12:14] == before[2:4]
         assert again[14:] == before[12:], "what is sent again is what was sent, picture number included"
-        await estimate(bad, 20_000_000)
+        await bad.estimate(20_000_000)
         await until(lambda: layers_of(bad, 60) == {0, 1, 2}, seconds=15)
     packets = sorted(bad.received(media), key=sequence_of)
     numbers = [sequence_of(packet) for packet in packets]

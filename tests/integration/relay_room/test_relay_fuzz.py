@@ -83,6 +83,12 @@ async def test_json_noise_on_every_socket(tmp_path: Path) -> None:
         await shower(member, dice, dict(room.FROM_CLIENT), ROUNDS)
         streamer = await connect(relay, f"ws://{relay.private}/streamer/{STREAMER_SECRET}")
         await shower(streamer, dice, dict(signalling.FROM_STREAMER), ROUNDS)
+        for page in (player, member):
+            await until(lambda p=page: len(p.all("error")) > ROUNDS // 20, "what is malformed is answered")  # type: ignore[misc]
+            assert not page.closed.is_set()
+        figures = (await relay.get("/metrics")).body.decode()
+        for cause in ("malformed", "unknown"):
+            assert f'pixelstream_relay_socket_messages_total{{cause="{cause}"}}' in figures
         await anna.say("ping", time=1)
         await anna.hear("pong")
         real = await relay.streamer()
@@ -110,3 +116,6 @@ async def test_noise_on_the_data_channels(tmp_path: Path) -> None:
         owner.send(up("KeyDown", 65, 0))
         await until(lambda: up("KeyDown", 65, 0) in streamer.got, "the owner goes on")
         await eve.streaming()
+        figures = (await relay.get("/metrics")).body.decode()
+        for cause in ("malformed", "denied", "streamer_unknown"):
+            assert f'pixelstream_relay_data_messages_total{{cause="{cause}"}}' in figures

@@ -55,10 +55,15 @@ async def test_tokens_are_judged_before_the_upgrade(tmp_path: Path) -> None:
         other_session = relay.signer.sign(new_session_id(), person("eve"), Role.OWNER, "eve", 60)[0]
         forged = stranger.sign(relay.session_id, person("eve"), Role.OWNER, "eve", 60)[0]
         expired = relay.token("eve", Role.OWNER, valid=-60)
-        for query, status in (("", 401), ("?token=", 401), ("?token=x", 401), ("?token=%ff", 401)):
-            await refused(relay, query, status)
-        for token in (other_session, forged, expired):
-            await refused(relay, f"?token={token}", 401)
+        for query, code in (
+            ("", "missing"),
+            ("?token=", "missing"),
+            ("?token=x", "invalid"),
+            ("?token=%ff", "invalid"),
+        ):
+            assert (await refused(relay, query, 401))["code"] == f"token_{code}"
+        for token, code in ((other_session, "invalid"), (forged, "invalid"), (expired, "expired")):
+            assert (await refused(relay, f"?token={token}", 401))["code"] == f"token_{code}"
 
 
 async def refused(relay: RelayProcess, query: str, status: int, **headers: str) -> dict[str, Any]:
@@ -235,7 +240,7 @@ async def test_a_page_that_does_not_read_is_cut_off_and_the_others_are_not(tmp_p
             if "does not read" in relay.log():
                 break
         await until(lambda: "does not read" in relay.log(), "the deaf page is cut off")
-        await anna.hear("participant.left")
+        assert (await anna.hear("participant.left"))["id"] == person("deaf")
         await anna.say("ping", time=1)
         await anna.hear("pong")
 

@@ -52,6 +52,16 @@ async def test_a_player_streams_and_controls(tmp_path: Path) -> None:
         streamer.send(dc.text_message(6, "{}"))
         await until(lambda: dc.text_message(6, "{}") in watcher.got, "the answer")
         assert dc.text_message(6, "{}") not in owner.got
+        file = [
+            dc.text_message(8, "txt"),
+            dc.text_message(9, "text/plain"),
+            b"\x0a" + (3).to_bytes(4, "little") + b"abc",
+        ]
+        for message in (*file, dc.text_message(1, "to all")):
+            streamer.send(message)
+        await until(lambda: dc.text_message(1, "to all") in watcher.got, "a response for everybody")
+        assert not set(file) & set(watcher.got), "a file is for who is in control"
+        await until(lambda: set(file) <= set(owner.got), "the file")
 
         room = await relay.room("anna", Role.OWNER)
         await room.say("control.grant", participant=person("ben"))
@@ -213,11 +223,14 @@ async def test_a_player_that_offers_itself(tmp_path: Path) -> None:
 
     async with running_relay(tmp_path) as relay:
         early = await relay.player("anna", Role.OWNER, Offering)
-        await relay.streamer()
+        streamer = await relay.streamer()
         await early.streaming()
+        early.send(up("KeyDown", 65, 0))
+        await until(lambda: up("KeyDown", 65, 0) in streamer.got, "the key reaches the streamer")
         late = await relay.player("ben", Role.WATCHER, Offering)
         await late.streaming()
         await until(lambda: late.got[:2] == list(PROTOCOL), "the cached messages")
+        assert late.all("offer") == [], "only the page offers"
 
 
 async def test_a_player_whose_media_died_is_offered_anew_on_the_same_socket(tmp_path: Path) -> None:
@@ -238,8 +251,9 @@ async def test_a_streamer_that_disconnects_the_relay_is_asked_again(tmp_path: Pa
         stream = await relay.player("anna", Role.OWNER)
         await stream.streaming()
         await streamer.say("disconnectPlayer", playerId="relay", reason="bored")
-        await streamer.hear("playerConnected", 2)
+        assert await streamer.hear("playerConnected", 2) == await streamer.hear("playerConnected")
         await stream.streaming()
+        assert not stream.closed.is_set()
 
 
 @pytest.mark.parametrize("sdp", ["", "v=0", "x" * 50_000, "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n"])

@@ -74,6 +74,7 @@ def test_the_fields_we_read_exist() -> None:
         assert f"self.{name}" in sctp
     assert rtcdtlstransport.SRTP_AEAD_AES_256_GCM in rtcdtlstransport.SRTP_PROFILES
     assert hasattr(adapter, "protect")
+    assert rtcsctptransport.crc32c(b"123456789") == 0xE3069283
     assert {"lib", "ffi"} <= set(vars(pylibsrtp))
 
 

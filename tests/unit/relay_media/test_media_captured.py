@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runtime.relay.core import rtcp, rtp, stun, transport_cc
 from runtime.relay.core.keyframes import starts_keyframe
-from runtime.relay.core.sctp import parameters_end
+from runtime.relay.core.sctp import holds_together
 from runtime.relay.core.temporal import Thinner, layer_of
 from tests.support.captured import PACKETS, spoiled
 
@@ -37,7 +37,7 @@ def test_reports_and_requests_are_read() -> None:
 
 @pytest.mark.parametrize("packet", PACKETS["sctp"])
 def test_associations_are_read(packet: bytes) -> None:
-    assert parameters_end(packet)
+    assert holds_together(packet)
 
 
 @pytest.mark.parametrize(("codec", "packet"), [(codec, packet) for codec, found in MEDIA.items() for packet in found])
@@ -60,7 +60,7 @@ def test_a_spoiled_packet_raises_nothing_unexpected_anywhere(packet: bytes, dice
     """Every reader gets every kind: a peer chooses what it sends where."""
     data = spoiled(packet, dice)
     stun.local_fragment(data)
-    parameters_end(data)
+    holds_together(data)
     for read, error in ((stun.parse, stun.StunError), (rtcp.parse, rtcp.RtcpError), (transport_cc.parse, ValueError)):
         with contextlib.suppress(error):
             read(data)

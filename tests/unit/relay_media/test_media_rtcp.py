@@ -95,18 +95,28 @@ def test_what_does_not_hold_together_is_refused(data: bytes) -> None:
         rtcp.parse(data)
 
 
+def in_range(packets: list[rtcp.RtcpPacket]) -> bool:
+    """What was read can be used as it is."""
+    reports = (p for p in packets if isinstance(p, rtcp.SenderReport | rtcp.ReceiverReport))
+    lost = (n for p in packets if isinstance(p, rtcp.Nack) for n in p.lost)
+    return all(0 <= b.fraction_lost <= 255 for p in reports for b in p.blocks) and all(0 <= n <= 0xFFFF for n in lost)
+
+
 @given(st.binary(max_size=300))
 def test_random_bytes_raise_only_rtcp_errors(data: bytes) -> None:
     try:
-        rtcp.parse(data)
+        packets = rtcp.parse(data)
     except rtcp.RtcpError:
         return
+    assert in_range(packets)
 
 
 @given(st.integers(0, 31), st.sampled_from([200, 201, 202, 203, 205, 206]), st.binary(max_size=80))
 def test_random_bodies_raise_only_rtcp_errors(count: int, kind: int, body: bytes) -> None:
     body = body[: len(body) // 4 * 4]
     try:
-        rtcp.parse(struct.pack("!BBH", 0x80 | count, kind, len(body) // 4) + body)
+        packets = rtcp.parse(struct.pack("!BBH", 0x80 | count, kind, len(body) // 4) + body)
     except rtcp.RtcpError:
         return
+    assert len(packets) <= 1
+    assert in_range(packets)

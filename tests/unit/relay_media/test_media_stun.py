@@ -32,11 +32,8 @@ def test_any_changed_byte_is_noticed() -> None:
     for position in range(len(SAMPLE_REQUEST)):
         changed = bytearray(SAMPLE_REQUEST)
         changed[position] ^= 0x01
-        try:
-            message = stun.parse(bytes(changed))
-        except stun.StunError:
-            continue
-        pytest.fail(f"byte {position} changed and the fingerprint still fits: {message}")
+        with pytest.raises(stun.StunError):
+            stun.parse(bytes(changed))
 
 
 def test_a_right_fingerprint_does_not_replace_integrity() -> None:

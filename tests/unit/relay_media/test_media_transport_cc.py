@@ -86,9 +86,10 @@ def test_any_numbers_in_any_order_make_a_feedback_that_can_be_read(packets: list
 @given(st.binary(max_size=100))
 def test_random_bytes_raise_only_value_errors(data: bytes) -> None:
     try:
-        parse(data)
+        found = list(parse(data))
     except ValueError:
         return
+    assert all(0 <= number <= 0xFFFF for number, _ in found)
 
 
 def test_a_cut_feedback_is_refused() -> None:

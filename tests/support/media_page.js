@@ -1,4 +1,4 @@
-// Test page: `publish` stands for a streamer, `join` and `offerToReceive` for a player.
+// Test page: `publish` (`stream` with its signalling) stands for a streamer, `join` and `offerToReceive` for a player.
 (() => {
   window.received = [];
 
@@ -48,11 +48,13 @@
 
   const gathered = (connection) => connection.localDescription.sdp;
 
-  // A browser sends a second layer only from 640x360 on.
+  // A browser sends a second layer only from 640x360 on, a third from 960x540 on.
+  const sizeFor = (layers) => (!layers ? [320, 180] : layers.length > 2 ? [960, 540] : [640, 360]);
+
   window.publish = async (codec, layers, scalability) => {
     const connection = window.connection = new RTCPeerConnection();
     useChannel(connection.createDataChannel('datachannel'));
-    const stream = new MediaStream([layers ? picture(640, 360) : picture(320, 180), sound()]);
+    const stream = new MediaStream([picture(...sizeFor(layers)), sound()]);
     for (const track of stream.getTracks()) {
       const init = {direction: 'sendonly', streams: [stream]};
       if (layers && track.kind === 'video') {
@@ -89,6 +91,20 @@
     connection.addTransceiver('audio', {direction: 'recvonly'});
     await connection.setLocalDescription();
     return gathered(connection);
+  };
+
+  // As Epic's streamers do it: register, and offer to each player that the other side announces.
+  window.stream = (url, codec, layers) => {
+    const socket = window.signalling = new WebSocket(url);
+    const say = (message) => socket.send(JSON.stringify(message));
+    socket.onmessage = async ({data}) => {
+      const message = JSON.parse(data);
+      if (message.type === 'identify') say({type: 'endpointId', id: 'Browser'});
+      if (message.type === 'playerConnected') {
+        say({type: 'offer', playerId: message.playerId, sdp: await publish(codec, layers)});
+      }
+      if (message.type === 'answer') await accept(message.sdp);
+    };
   };
 
   window.leave = () => connection.close();
