@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from .lab import Lab, missing
 from .rendering import render
 from .running import BIN, PROJECT, Run, ansible_environment
+from .serving import Running
 
 NO_ANSIBLE = "Ansible is not installed in this environment: pip install --requirement requirements/deploy.txt"
 
@@ -40,6 +43,23 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     if not (BIN / "ansible-playbook").exists():
         pytest.skip(NO_ANSIBLE)
     return render(tmp_path_factory.mktemp("render"))
+
+
+@pytest.fixture
+def central(rendered: dict[str, Path], tmp_path: Path) -> Iterator[Running]:
+    """nginx of a coordinator with a central edge."""
+    nginx = Running(rendered["central"] / "hub/pixelstream.conf", tmp_path / "central")
+    yield nginx
+    nginx.close()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """No machine yet: a test boots what it needs."""
+    if reason := missing():
+        pytest.skip(reason)
+    with Lab(tmp_path / "lab") as machines:
+        yield machines
 
 
 @pytest.fixture

@@ -5,15 +5,31 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import socket
 import ssl
 import subprocess
 from pathlib import Path
 from typing import Any, Self
 
-from .running import PROJECT, ansible_environment
+from .running import BIN, PROJECT, ansible_environment
 
 LAB = PROJECT / "tests/lab"
+NEEDED = ("systemd-nspawn", "mmdebstrap", "dpkg-scanpackages", "ip", "ssh-keygen", "openssl")
+
+
+def missing() -> str | None:
+    """Return why the scenarios cannot run here, or None."""
+    if os.geteuid() != 0:
+        return "the lab's machines need root (systemd-nspawn, a bridge)"
+    if not (BIN / "molecule").exists():
+        return "molecule is not installed: pip install --requirement requirements/deploy.txt"
+    absent = [name for name in NEEDED if shutil.which(name) is None]
+    if absent:
+        return f"not installed: {', '.join(absent)} (apt-get install systemd-container mmdebstrap dpkg-dev iproute2)"
+    if not (PROJECT / "runtime/coordinator/static/index.html").is_file():
+        return "the pages are not built: make web"
+    return None
 
 
 class Lab:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from .lab import Lab
-from .test_molecule import missing
 
 ADDRESS = "10.213.88.42"
 # Asked on the machine, since the site's name is localhost.
@@ -23,20 +21,11 @@ print(json.dumps([[title["name"], title["availability"]["free"]] for title in js
 """
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Lab]:
-    with Lab(tmp_path / "lab") as lab:
-        lab.up("local", ADDRESS)
-        yield lab
-
-
 @pytest.mark.root
 @pytest.mark.timeout(600)
-def test_this_machine_becomes_everything(request: pytest.FixtureRequest, checkout: Path) -> None:
-    if reason := missing():
-        pytest.skip(reason)
-    machine: Lab = request.getfixturevalue("machine")
-    environment = machine.environment(checkout)
+def test_this_machine_becomes_everything(lab: Lab, checkout: Path) -> None:
+    lab.up("local", ADDRESS)
+    environment = lab.environment(checkout)
     place = checkout / "inventory/local/hosts.yml"
     hosts = yaml.safe_load(place.read_text())
     here = hosts["all"]["hosts"]["local"]

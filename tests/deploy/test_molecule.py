@@ -6,31 +6,15 @@ Each takes minutes. They need root (containers, a bridge), and build their image
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from .lab import missing
 from .running import BIN, PROJECT, ansible_environment
 
-NEEDED = ("systemd-nspawn", "mmdebstrap", "dpkg-scanpackages", "ip", "ssh-keygen", "openssl")
 SCENARIO_SECONDS = 1500
-
-
-def missing() -> str | None:
-    """Return why the scenarios cannot run here, or None."""
-    if os.geteuid() != 0:
-        return "the lab's machines need root (systemd-nspawn, a bridge)"
-    if not (BIN / "molecule").exists():
-        return "molecule is not installed: pip install --requirement requirements/deploy.txt"
-    absent = [name for name in NEEDED if shutil.which(name) is None]
-    if absent:
-        return f"not installed: {', '.join(absent)} (apt-get install systemd-container mmdebstrap dpkg-dev iproute2)"
-    if not (PROJECT / "runtime/coordinator/static/index.html").is_file():
-        return "the pages are not built: make web"
-    return None
 
 
 def run(arguments: list[str], scenario: str, home: Path, seconds: float) -> subprocess.CompletedProcess[str]:

@@ -3,60 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import ssl
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .rendering import files
-
-NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
-needs_nginx = pytest.mark.skipif(not Path(NGINX).exists(), reason="nginx is not installed: apt-get install nginx-light")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def with_real_paths(source: Path, home: Path) -> Path:
-    """Make a configuration runnable here: own certificate, own ports, own log; all else is left as rendered."""
-    home.mkdir(parents=True, exist_ok=True)
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    names = ["-subj", "/CN=play.test", "-addext", "subjectAltName=DNS:play.test,DNS:edge1.test,DNS:both.test"]
-    subprocess.run(
-        [*command, *names, "-keyout", home / "privkey.pem", "-out", home / "fullchain.pem"],
-        check=True,
-        capture_output=True,
-    )
-    text = source.read_text().replace("/etc/pixelstream/tls", str(home)).replace("/var/log/nginx", str(home))
-    (home / "site.conf").write_text(text)
-    # Where the package would write, only root may.
-    own = [f"access_log {home}/other.log;"]
-    own += [f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")]
-    http = " ".join([*own, f"include {home}/site.conf;"])
-    main = f"daemon off; pid {home}/pid; error_log {home}/main.log; events {{}}\nhttp {{ {http} }}\n"
-    (home / "nginx.conf").write_text(main)
-    return home / "nginx.conf"
+from .serving import NGINX, Running, needs_nginx, with_real_paths
 
 
 @needs_nginx
@@ -82,74 +38,6 @@ def test_nginx_accepts_its_configuration(rendered: dict[str, Path], tmp_path: Pa
 def test_a_kernel_without_ipv6_is_asked_for_no_such_address(rendered: dict[str, Path]) -> None:
     assert "[::]" in (rendered["several"] / "hub-a/pixelstream.conf").read_text()
     assert "[::]" not in (rendered["several"] / "hub-b/pixelstream.conf").read_text()
-
-
-class Running:
-    """A real nginx with a rendered configuration, whose upstreams are a small server of ours."""
-
-    def __init__(self, rendered_file: Path, home: Path) -> None:
-        self.home, self.https, self.http = home, free_port(), free_port()
-        main = with_real_paths(rendered_file, home)
-        site = home / "site.conf"
-        text = site.read_text()
-        text = re.sub(r"listen \[::\]:\d+[^;]*;", "", text)
-        text = re.sub(r"listen 443 ", f"listen 127.0.0.1:{self.https} ", text)
-        text = re.sub(r"listen 80 ", f"listen 127.0.0.1:{self.http} ", text)
-        self.upstream = socket.create_server(("127.0.0.1", 0))
-        upstream_port = self.upstream.getsockname()[1]
-        text = re.sub(
-            r"(?:127\.0\.0\.1|10\.0\.0\.11):(?:81|87|89|90)\d\d(?=[;\s/]| max_fails)",
-            f"127.0.0.1:{upstream_port}",
-            text,
-        )
-        site.write_text(text)
-        self.process = subprocess.Popen([NGINX, "-p", str(home), "-c", str(main)], stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", self.https), timeout=1).close()
-                return
-            except OSError:
-                assert self.process.poll() is None, (home / "main.log").read_text()
-        raise AssertionError("nginx did not start")
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(10)
-        self.upstream.close()
-
-    def ask(self, path: str, name: str = "play.test", headers: str = "", host: str = "") -> tuple[int, str, str]:
-        """Return (status, head of the answer, what the upstream saw)."""
-        context = ssl.create_default_context(cafile=str(self.home / "fullchain.pem"))
-        self.upstream.settimeout(0.5)
-        with (
-            socket.create_connection(("127.0.0.1", self.https), timeout=5) as plain,
-            context.wrap_socket(plain, server_hostname=name) as secure,
-        ):
-            secure.sendall(
-                f"GET {path} HTTP/1.1\r\nHost: {host or name}\r\nConnection: close\r\n{headers}\r\n".encode()
-            )
-            seen = ""
-            try:
-                peer, _ = self.upstream.accept()
-                with peer:
-                    peer.settimeout(5)
-                    seen = peer.recv(4096).decode()
-                    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
-            except TimeoutError:
-                pass
-            answer = b""
-            while chunk := secure.recv(4096):
-                answer += chunk
-        head = answer.decode().split("\r\n\r\n")[0]
-        return int(head.split(" ")[1]), head, seen
-
-
-@pytest.fixture
-def central(rendered: dict[str, Path], tmp_path: Path) -> Iterator[Running]:
-    nginx = Running(rendered["central"] / "hub/pixelstream.conf", tmp_path / "central")
-    yield nginx
-    nginx.close()
 
 
 @needs_nginx
@@ -299,46 +187,3 @@ def test_events_arrive_while_the_stream_goes_on(central: Running, path: str) -> 
                     chunk = secure.recv(4096)
                     assert chunk, "the stream ended"
                     got += chunk
-
-
-@needs_nginx
-def test_a_flood_from_one_address_is_refused_and_ordinary_use_is_not(central: Running) -> None:
-    """200 at once are fine, as the defaults say; of far more, the rest gets 429 without reaching a coordinator."""
-    stop = threading.Event()
-
-    def serve() -> None:
-        central.upstream.settimeout(0.2)
-        while not stop.is_set():
-            try:
-                peer, _ = central.upstream.accept()
-            except TimeoutError:
-                continue
-            with peer:
-                peer.recv(4096)
-                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-
-    server = threading.Thread(target=serve)
-    server.start()
-    try:
-        context = ssl._create_unverified_context()
-        statuses: list[bytes] = []
-        with (
-            socket.create_connection(("127.0.0.1", central.https), timeout=10) as plain,
-            context.wrap_socket(plain, server_hostname="play.test") as secure,
-        ):
-            answers = secure.makefile("rb")
-            deadline = time.monotonic() + 30
-            while statuses.count(b"429") < 20 and time.monotonic() < deadline:
-                secure.sendall(b"GET /api/v1/titles HTTP/1.1\r\nHost: play.test\r\n\r\n" * 100)
-                for _ in range(100):
-                    statuses.append(answers.readline().split()[1])
-                    length = 0
-                    while (line := answers.readline()) != b"\r\n":
-                        if line.lower().startswith(b"content-length:"):
-                            length = int(line.split(b":")[1])
-                    answers.read(length)
-        assert set(statuses[:200]) == {b"200"}
-        assert statuses.count(b"429") >= 20
-    finally:
-        stop.set()
-        server.join(5)

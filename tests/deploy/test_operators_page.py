@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .lab import Lab
 from .running import PROJECT
-from .test_molecule import missing
 
 EXAMPLE_ADDRESS = "203.0.113.10"
 LAB_ADDRESS = "10.213.88.41"
@@ -53,20 +51,11 @@ def test_the_page_prepares_the_checkout_with_targets_that_exist() -> None:
     assert re.search(r"^lint:", (PROJECT / "Makefile").read_text(), re.MULTILINE)
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Lab]:
-    with Lab(tmp_path / "lab") as lab:
-        lab.up("operators", LAB_ADDRESS, suite="trixie")
-        yield lab
-
-
 @pytest.mark.root
 @pytest.mark.timeout(900)
-def test_first_use_word_for_word(request: pytest.FixtureRequest, checkout: Path) -> None:
-    if reason := missing():
-        pytest.skip(reason)
-    machine: Lab = request.getfixturevalue("machine")
-    environment = machine.environment(checkout)
+def test_first_use_word_for_word(lab: Lab, checkout: Path) -> None:
+    lab.up("operators", LAB_ADDRESS, suite="trixie")
+    environment = lab.environment(checkout)
     for kind, text in steps():
         if kind != "sh":
             path = checkout / kind
@@ -94,7 +83,7 @@ def test_first_use_word_for_word(request: pytest.FixtureRequest, checkout: Path)
     vault = checkout / "inventory/mine/group_vars/all/vault.yml"
     assert vault.stat().st_mode & 0o077 == 0
     assert list((checkout / "inventory/mine/backups").iterdir())
-    status, titles = machine.ask(
+    status, titles = lab.ask(
         "play.example.org", LAB_ADDRESS, "/api/v1/titles", checkout / "inventory/mine/.authority/authority.pem"
     )
     assert status == 200

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.test_molecule import SCENARIO_SECONDS, missing, run
+from tests.deploy.lab import missing
+from tests.deploy.test_molecule import SCENARIO_SECONDS, run
 
 
 @pytest.mark.root
