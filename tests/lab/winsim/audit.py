@@ -24,6 +24,7 @@ def faults(state: State) -> Iterator[str]:
     yield from _programs(state)
     yield from _ways_in(state)
     yield from _texts(state)
+    yield from _chosen(state)
     for name, wanted in (("longpathsenabled", 1), ("hibernateenabled", 0), ("tdrdelay", 10)):
         values = [key[name]["data"] for key in state.section("registry").values() if name in key]
         if values != [wanted]:
@@ -34,6 +35,29 @@ def _access(state: State, path: str) -> dict[str, Any]:
     key = str(state.path(path).relative_to(state.files))
     found: dict[str, Any] = state.section("acl").get(key, {"inherits": True, "entries": []})
     return found
+
+
+def defender_exclusions(state: State) -> list[str]:
+    """Folders that Defender leaves alone: it reads the list only where the policy beside it says so, and takes a folder
+    whose value is the text "0".
+    """
+    keys = state.section("registry")
+    policy = "hklm\\software\\policies\\microsoft\\windows defender\\exclusions"
+    if keys.get(policy, {}).get("exclusions_paths") != {"type": "dword", "data": 1}:
+        return []
+    paths = keys.get(policy + "\\paths", {})
+    return sorted(name for name, value in paths.items() if value == {"type": "string", "data": "0"})
+
+
+def _chosen(state: State) -> Iterator[str]:
+    """What the inventories of the scenarios want on one host and leave alone on the others."""
+    chosen = state.computer == "GPU3"
+    zone = state.section("settings").get("timezone", "UTC")
+    if zone != ("W. Europe Standard Time" if chosen else "UTC"):
+        yield f"the time zone is {zone}"
+    excluded = defender_exclusions(state)
+    if excluded != (["c:\\pixelstream", "c:\\pixelstreamtitles"] if chosen else []):
+        yield f"Defender leaves alone {excluded}"
 
 
 def _rights(state: State) -> Iterator[str]:
