@@ -162,6 +162,28 @@ describe("room client", () => {
     );
   });
 
+  it("a night's sleep is not ten minutes of trying", async () => {
+    let isAway = true;
+    onHello = (socket) => {
+      socket.send(welcome("r1"));
+      if (hellos.length === 1) socket.terminate();
+    };
+    const refresh = vi.fn(async () => {
+      if (isAway) throw new ApiError("offline", "offline");
+      return reply("fresh");
+    });
+    const room = start(refresh);
+    (room as unknown as { ticket: Ticket }).ticket.invalidate();
+    await vi.waitFor(() => expect(refresh).toHaveBeenCalledTimes(1), { timeout: 5000 });
+    // The machine wakes up, and its network takes a little longer than the page.
+    const now = Date.now;
+    vi.spyOn(Date, "now").mockImplementation(() => now() + 8 * 3600_000);
+    await vi.waitFor(() => expect(refresh).toHaveBeenCalledTimes(2), { timeout: 10_000 });
+    isAway = false;
+    await vi.waitFor(() => expect(seen.statuses.at(-1)).toBe("open"), { timeout: 10_000 });
+    expect(seen.over).toEqual([]);
+  }, 30_000);
+
   it("when the service says that the session is over, it stops trying", async () => {
     onHello = (socket) => {
       socket.send(welcome("r1"));

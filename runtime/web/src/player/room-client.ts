@@ -12,6 +12,8 @@ const PONG_WITHIN_MS = 5_000;
 const CONNECT_WITHIN_MS = 10_000;
 /** Without any connection for this long the page stops trying and says so. */
 const RETRY_FOR_MS = 10 * 60_000;
+/** Longer than one attempt with the wait before it: in between the machine slept, which is no time spent trying. */
+const LONGEST_ROUND_MS = 60_000;
 /** Refusals whose next attempt would be refused again. */
 const FINAL_REFUSALS: readonly ErrorCode[] = [
   "session_full",
@@ -43,6 +45,7 @@ export class RoomClient {
   private resume: string | undefined;
   private failures = 0;
   private lostAt: number | undefined;
+  private triedAt = 0;
   private isDone = false;
   private isGreeted = false;
   private lastRefusal: ApiError | undefined;
@@ -170,8 +173,10 @@ export class RoomClient {
 
   private retryLater(): void {
     window.clearTimeout(this.retryTimer);
-    this.lostAt ??= Date.now();
-    if (Date.now() - this.lostAt > RETRY_FOR_MS) {
+    const now = Date.now();
+    if (this.lostAt === undefined || now - this.triedAt > LONGEST_ROUND_MS) this.lostAt = now;
+    this.triedAt = now;
+    if (now - this.lostAt > RETRY_FOR_MS) {
       this.over({ kind: "refused", error: new ApiError("offline", "No connection for ten minutes.") });
       return;
     }
