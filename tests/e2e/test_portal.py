@@ -42,6 +42,7 @@ def test_a_reload_keeps_session_role_and_picture(enter: Enter) -> None:
 def test_a_second_tab_takes_over_and_the_first_one_says_so(enter: Enter) -> None:
     owner = enter("owner")
     session = running(owner)
+    before = owner.state()
     second = owner.context.new_page()
     second.goto(f"{owner.base_url}/session/{session}")
     second.get_by_test_id("control-state").wait_for()
@@ -49,6 +50,9 @@ def test_a_second_tab_takes_over_and_the_first_one_says_so(enter: Enter) -> None
     second.close()
     owner.page.get_by_role("button", name="Come back").click()
     owner.wait_for_picture()
+    owner.eventually("control", owner.has_control)
+    after = owner.state()
+    assert (after["participant"], after["role"]) == (before["participant"], "owner")
 
 
 def test_an_invitation_can_be_withdrawn_and_a_wrong_one_says_so(enter: Enter) -> None:
@@ -103,9 +107,9 @@ def test_two_people_talk(enter: Enter) -> None:
     for person in (owner, guest):
         person.page.locator(".voice-people .speaking").first.wait_for()
     guest.seen("voice-mute").click()
-    guest.eventually("muted", lambda: guest.seen("voice-mute").get_attribute("aria-pressed"), lambda v: v == "true")
+    expect(guest.seen("voice-mute")).to_have_attribute("aria-pressed", "true")
     guest.seen("voice-leave").click()
-    owner.eventually("one left in the call", lambda: owner.page.locator(".voice-people li").count(), lambda n: n == 1)
+    expect(owner.page.locator(".voice-people li")).to_have_count(1, timeout=15_000)
 
 
 def test_touch_paints_and_types_on_a_phone(enter: Enter) -> None:
@@ -151,6 +155,7 @@ def test_without_a_network_the_page_says_so_and_comes_back(enter: Enter) -> None
     person.page.unroute_all()
     person.page.evaluate("() => window.dispatchEvent(new Event('online'))")
     person.seen("titles").wait_for()
+    expect(person.seen("offline-page")).to_have_count(0)
 
 
 def test_a_refused_microphone_has_its_sentence(enter: Enter) -> None:
@@ -252,36 +257,6 @@ def test_nothing_moves_for_people_who_want_no_motion(enter: Enter) -> None:
         person.page.unroute_all()
 
 
-def test_a_browser_that_cannot_show_streams_is_told_so(enter: Enter) -> None:
-    person = enter("person")
-    person.page.add_init_script("delete globalThis.RTCPeerConnection;")
-    person.open_catalogue()
-    person.start("sample")
-    person.seen("unsupported-page").wait_for(timeout=60_000)
-
-
-def test_a_browser_that_is_too_old_is_told_so(enter: Enter) -> None:
-    person = enter("person", locale="ru-RU")
-    person.page.add_init_script("delete AbortSignal.any;")
-    person.page.goto(person.base_url)
-    person.seen("old-browser-page").wait_for()
-    expect(person.page.get_by_text("Откройте ссылку в новом Chrome")).to_be_visible()
-
-
-def test_a_browser_without_the_codec_is_told_which(enter: Enter) -> None:
-    person = enter("person")
-    person.page.add_init_script(
-        """const all = RTCRtpReceiver.getCapabilities.bind(RTCRtpReceiver);
-           RTCRtpReceiver.getCapabilities = (kind) => {
-             const found = all(kind);
-             return { ...found, codecs: found.codecs.filter((codec) => !codec.mimeType.endsWith("H264")) };
-           };"""
-    )
-    person.open_catalogue()
-    person.start("sample")
-    expect(person.seen("stream-overlay")).to_contain_text("cannot decode H264", timeout=60_000)
-
-
 def test_a_gamepad_reaches_the_application(enter: Enter) -> None:
     person = enter("person")
     person.page.add_init_script(
@@ -299,7 +274,7 @@ def test_a_gamepad_reaches_the_application(enter: Enter) -> None:
     )
     before = person.wait_for_picture()["inputs"]
     person.page.evaluate("() => { pad.axes[0] = 0.8; pad.buttons[0] = { pressed: true, value: 1 }; }")
-    person.eventually("the gamepad", lambda: (person.marker() or {}).get("inputs", 0), lambda n: n > before)
+    assert person.eventually("the gamepad", lambda: (person.marker() or {}).get("inputs", 0), lambda n: n > before)
 
 
 def test_the_picture_takes_the_size_of_the_controllers_window(enter: Enter) -> None:
@@ -335,23 +310,3 @@ def test_the_tools_of_the_bar_do_their_work(enter: Enter) -> None:
     person.press_tool("end")
     person.seen("keep-going").click()
     expect(person.seen("confirm-end-dialog")).to_have_count(0)
-
-
-@pytest.mark.parametrize(("allowed", "button"), [("muted", "tap-for-sound"), ("nothing", "tap-to-play")])
-def test_what_the_browser_refuses_to_play_takes_one_tap(enter: Enter, allowed: str, button: str) -> None:
-    person = enter("person")
-    session = running(person)
-    person.page.add_init_script(
-        f"""const play = HTMLMediaElement.prototype.play, allowed = "{allowed}";
-            let isTapped = false;
-            addEventListener("click", () => {{ isTapped = true; }}, {{ capture: true }});
-            HTMLMediaElement.prototype.play = function () {{
-              if (isTapped || (allowed === "muted" && this.muted)) return play.call(this);
-              return Promise.reject(new DOMException("", "NotAllowedError"));
-            }};"""
-    )
-    person.page.goto(f"{person.base_url}/session/{session}")
-    person.seen(button).click()
-    expect(person.seen(button)).to_have_count(0)
-    person.wait_for_picture()
-    person.eventually("sound", lambda: not person.page.evaluate("() => pixelstreamProbe.video().muted"))

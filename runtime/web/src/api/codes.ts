@@ -57,7 +57,7 @@ export const ERROR_CODES = [
 ] as const;
 
 /** Codes that only the browser can raise: no answer came at all. */
-export const LOCAL_ERROR_CODES = ["offline", "timeout", "bad_answer"] as const;
+export const LOCAL_ERROR_CODES = ["offline", "timeout", "bad_answer", "no_streams"] as const;
 
 export const END_REASONS = [
   "owner_ended",

@@ -18,7 +18,7 @@ import type { FromPlayerMessage, ToPlayer } from "./protocol";
     connectedCallback(): void {
       const root = this.shadowRoot ?? this.attachShadow({ mode: "open" });
       const frame = document.createElement("iframe");
-      frame.allow = "autoplay; fullscreen; microphone; gamepad; clipboard-write";
+      frame.allow = "autoplay; fullscreen; microphone; gamepad; clipboard-write; screen-wake-lock";
       frame.title = this.getAttribute("label") ?? "Pixelstream";
       Object.assign(frame.style, {
         display: "block",

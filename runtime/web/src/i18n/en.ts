@@ -106,6 +106,10 @@ const errors: Record<ErrorCode, Said> = {
   offline: { what: "The service cannot be reached.", fix: "Check your network connection." },
   timeout: { what: "The service took too long to answer.", fix: "Check your network connection and try again." },
   bad_answer: { what: "The service gave an answer that this page cannot read.", fix: "Reload the page." },
+  no_streams: {
+    what: "This browser cannot show live streams.",
+    fix: "Open this page in a current Chrome, Edge, Firefox or Safari.",
+  },
 };
 
 const endings: Record<EndReason, Said> = {
@@ -142,7 +146,9 @@ export const en = {
     close: "Close",
     cancel: "Cancel",
     copy: "Copy",
+    copyLink: "Copy the link",
     copied: "Copied",
+    notCopied: "The browser did not copy it. Select the text and copy it yourself.",
     retry: "Try again",
     back: "Back",
     loading: "Loading…",

@@ -85,6 +85,10 @@ const errors: Record<ErrorCode, Said> = {
   offline: { what: "Сервис недоступен.", fix: "Проверьте подключение к сети." },
   timeout: { what: "Сервис слишком долго не отвечает.", fix: "Проверьте подключение к сети и повторите." },
   bad_answer: { what: "Страница не смогла прочитать ответ сервиса.", fix: "Обновите страницу." },
+  no_streams: {
+    what: "Этот браузер не показывает живые трансляции.",
+    fix: "Откройте эту страницу в новом Chrome, Edge, Firefox или Safari.",
+  },
 };
 
 const endings: Record<EndReason, Said> = {
@@ -118,7 +122,9 @@ export const ru: Texts = {
     close: "Закрыть",
     cancel: "Отмена",
     copy: "Копировать",
+    copyLink: "Копировать ссылку",
     copied: "Скопировано",
+    notCopied: "Браузер не скопировал текст. Выделите его и скопируйте сами.",
     retry: "Повторить",
     back: "Назад",
     loading: "Загрузка…",

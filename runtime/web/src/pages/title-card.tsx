@@ -1,13 +1,14 @@
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { type ApiError, asApiError, getMe, newIdempotencyKey, request } from "../api/client";
+import { ApiError, asApiError, getMe, newIdempotencyKey, request } from "../api/client";
 import { isJoinable } from "../api/codes";
 import type { Availability, Session, Title } from "../api/types";
 import { isEmbedded } from "../embed/inside";
 import { formatTime, localText, t } from "../i18n";
 import { me } from "../me";
 import { navigate } from "../router";
+import { canShowStreams } from "../ui/browser";
 import { hueOf } from "../ui/hue";
 import { Icon } from "../ui/icons";
 import { ErrorNote } from "../ui/message";
@@ -16,6 +17,8 @@ const starting = signal<string | undefined>(undefined);
 
 /** Ask for a session of a title and go to its page; a full house puts the visitor into the queue. */
 export async function startTitle(name: string): Promise<void> {
+  // A place on a host must not be taken for somebody who would see nothing.
+  if (!canShowStreams()) throw new ApiError("no_streams", "The browser has no WebRTC.");
   const { features } = await getMe();
   const session = await request<Session>("POST", "/api/v1/sessions", {
     body: { title: name, wait: features.queue },

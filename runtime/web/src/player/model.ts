@@ -13,6 +13,7 @@ import type { FromRelay, ToRelay } from "./room-types";
 import { type PlayBlock, Stream, type StreamStatus } from "./stream";
 import { Ticket } from "./ticket";
 import { Voice } from "./voice";
+import { WakeLock } from "./wake-lock";
 
 export type Panel = "people" | "chat" | "voice" | "invite" | "quality";
 
@@ -62,6 +63,7 @@ export class PlayerModel {
   private readonly ticket: Ticket;
   private readonly client: RoomClient;
   private readonly options: ModelOptions;
+  private readonly wakeLock = new WakeLock();
   private readonly disposers: (() => void)[] = [];
   private wasOpen = false;
   private hasChosenPointer = false;
@@ -129,18 +131,21 @@ export class PlayerModel {
         stream.setMatchWindow(this.inControl.value && this.quality.value.matchWindow && this.isPlaying.value),
       ),
       effect(() => stream.expectPicture(this.room.value?.stream === "live")),
+      effect(() => this.wakeLock.want(this.isPlaying.value)),
       watchActivity(
         () => this.send({ type: "activity" }),
         () => this.room.peek()?.idleEndsAt != null,
       ),
     );
     this.disposers.push(connectParent(this));
+    this.wakeLock.start();
     stream.start();
     this.client.start();
   }
 
   stop(): void {
     for (const dispose of this.disposers.splice(0)) dispose();
+    this.wakeLock.stop();
     this.voice.leave();
     this.client.stop();
     this.stream?.dispose();

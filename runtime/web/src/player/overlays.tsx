@@ -62,7 +62,7 @@ function Taps(): JSX.Element | null {
         data-testid="tap-to-play"
         onClick={() => {
           model.block.value = "none";
-          model.setSound(true);
+          model.setSound(model.sound.value);
           model.stream?.play();
         }}
       >

@@ -7,7 +7,6 @@ import type { JoinReply, Session, Title } from "../api/types";
 import { localText, t } from "../i18n";
 import type { Ending } from "../session/ended";
 import { joinSession } from "../session/join";
-import { MessagePage } from "../ui/message";
 import { clearToasts, toast } from "../ui/toasts";
 import { exposeForTests } from "./debug";
 import { ConfirmEnd, IdleDialog } from "./dialogs";
@@ -30,22 +29,7 @@ export interface PlayerProps {
   onRefused: (error: ApiError) => void;
 }
 
-export function PlayerPage(props: PlayerProps): JSX.Element {
-  if (!("RTCPeerConnection" in window)) {
-    return (
-      <MessagePage
-        icon="warning"
-        tone="bad"
-        heading={t().player.unsupported}
-        what={t().player.unsupportedFix}
-        testId="unsupported-page"
-      />
-    );
-  }
-  return <Player {...props} />;
-}
-
-function Player({ session, title, join, onEnded, onRefused }: PlayerProps): JSX.Element {
+export function PlayerPage({ session, title, join, onEnded, onRefused }: PlayerProps): JSX.Element {
   const stage = useRef<HTMLDivElement>(null);
   // One model for the life of this component; a new session or a new join mounts a new one (see `key` in Joined).
   // The first props are the ones that count.

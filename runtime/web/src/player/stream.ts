@@ -54,6 +54,8 @@ export class Stream {
   private lastFrames = 0;
   private lastProgressAt = performance.now();
   private previous: Measurement | undefined;
+  private wantsTap = false;
+  private isSilenced = false;
 
   constructor(parent: HTMLElement, ticket: Ticket, handlers: StreamHandlers, options: { sound: boolean }) {
     Logger.InitLogging(LogLevel.Error, false);
@@ -81,6 +83,8 @@ export class Stream {
     this.epic.setSignallingUrlBuilder(() => this.ticket.playerUrl());
     this.video.setAttribute("data-testid", "stream-video");
     this.video.onclick = this.onVideoClick;
+    this.video.addEventListener("pause", this.onPause);
+    document.addEventListener("visibilitychange", this.onVisible);
     // Streamers announce it; without a handler of some kind the library calls that an error.
     this.epic.registerMessageHandler("DataChannelLatencyTest", MessageDirection.ToStreamer);
     this.keys = new HeldKeys((keyCode) => this.sendToStreamer("KeyUp", [keyCode]));
@@ -105,6 +109,7 @@ export class Stream {
 
   dispose(): void {
     this.isDisposed = true;
+    document.removeEventListener("visibilitychange", this.onVisible);
     window.clearTimeout(this.retryTimer);
     window.clearInterval(this.watchTimer);
     this.keys.stop();
@@ -130,6 +135,33 @@ export class Stream {
     }
   };
 
+  /** A picture that could go on but stands still; what has ended comes back by a new connection. */
+  private get isPaused(): boolean {
+    const { srcObject, paused, ended } = this.video;
+    return !this.isDisposed && paused && !ended && srcObject instanceof MediaStream && srcObject.active;
+  }
+
+  /**
+   * Phones pause what plays when a call comes in, the headphones are pulled out or the screen is locked. While the page is
+   * on show the visitor decides when it goes on.
+   */
+  private readonly onPause = (): void => {
+    if (this.isPaused && document.visibilityState === "visible") this.askForTap();
+  };
+
+  /** Back from another application or a locked screen, iOS leaves the picture standing. */
+  private readonly onVisible = (): void => {
+    if (document.visibilityState !== "visible" || !this.isPaused) return;
+    this.video.play().catch((error: unknown) => {
+      if (error instanceof DOMException && error.name === "NotAllowedError") this.playRejected();
+    });
+  };
+
+  private askForTap(): void {
+    this.wantsTap = true;
+    this.handlers.onBlocked("tap");
+  }
+
   /** Whether mouse, keyboard, touch and gamepad reach the application. The relay enforces the same. */
   setInput(enabled: boolean): void {
     if (!enabled) this.keys.releaseAll();
@@ -151,6 +183,7 @@ export class Stream {
     this.config.setFlagEnabled(Flags.StartVideoMuted, !on);
     this.video.muted = !on;
     this.audio.muted = !on;
+    this.isSilenced = false;
     if (on) this.handlers.onBlocked("none");
   }
 
@@ -226,17 +259,23 @@ export class Stream {
       handlers.onPointerLockWanted(!this.config.isFlagEnabled(Flags.HoveringMouseMode));
     });
     epic.addResponseEventListener("portal", (text) => handlers.onResponse(text));
-    this.video.addEventListener("playing", () => handlers.onStatus("playing"));
+    this.video.addEventListener("playing", () => {
+      // It may go on by itself, as after a call that was not answered.
+      if (this.wantsTap) handlers.onBlocked(this.isSilenced ? "muted" : "none");
+      this.wantsTap = false;
+      handlers.onStatus("playing");
+    });
   }
 
   /** Autoplay with sound is refused until the visitor has touched the page: go on without sound, then ask for a tap. */
   private playRejected(): void {
     if (!this.config.isFlagEnabled(Flags.StartVideoMuted)) {
       this.config.setFlagEnabled(Flags.StartVideoMuted, true);
+      this.isSilenced = true;
       this.handlers.onBlocked("muted");
       this.epic.play();
     } else {
-      this.handlers.onBlocked("tap");
+      this.askForTap();
     }
   }
 

@@ -1,5 +1,5 @@
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { t } from "../i18n";
 import { Icon } from "../ui/icons";
 import { useModel } from "./model-context";
@@ -20,7 +20,8 @@ export function TextInput(): JSX.Element | null {
   const isOpen = wanted !== undefined && model.inControl.value;
   const contents = wanted?.contents ?? "";
 
-  useEffect(() => {
+  // At once, while the tap is still being handled: iOS shows its keyboard for no later focus.
+  useLayoutEffect(() => {
     if (!isOpen || !input.current) return;
     input.current.value = contents;
     sent.current = contents;

@@ -11,9 +11,11 @@ import { navigate } from "../router";
 import { LONGEST_NAME } from "../player/limits";
 import { localZone } from "../schedule/zone";
 import { recall, remember } from "../storage";
+import { canShowStreams } from "../ui/browser";
 import { Icon } from "../ui/icons";
 import { Heading, MessagePage } from "../ui/message";
 import { rememberInvite } from "./invite-memory";
+import { UnsupportedPage } from "./unsupported";
 
 const LOOK_AGAIN_MS = 10_000;
 
@@ -58,6 +60,7 @@ export function JoinPage({ argument: invite }: { argument: string }): JSX.Elemen
       </Shell>
     );
   }
+  if (!canShowStreams()) return <UnsupportedPage />;
   if (!preview) return <p class="page-loading">{t().common.loading}</p>;
 
   const title = localText(preview.title.display_name, preview.title.name);

@@ -10,10 +10,12 @@ import { errorText, t } from "../i18n";
 import { OfflinePage } from "../pages/not-found";
 import { Shell } from "../pages/shell";
 import type { PlayerProps } from "../player/player";
+import { canShowStreams } from "../ui/browser";
 import { MessagePage } from "../ui/message";
 import { EndedPage, type Ending } from "./ended";
 import { joinSession } from "./join";
 import { StartProgress } from "./start-progress";
+import { UnsupportedPage } from "./unsupported";
 
 const JOIN_RETRY_MS = 1_000;
 
@@ -63,6 +65,7 @@ export function SessionPage({ argument: id }: { argument: string }): JSX.Element
       </Shell>
     );
   }
+  if (!canShowStreams()) return <UnsupportedPage />;
   if (isJoinable(session.state)) {
     return <Joined key={attempt} session={session} title={title} onEnded={setEnding} onRefused={setError} />;
   }
