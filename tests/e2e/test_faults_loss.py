@@ -101,9 +101,11 @@ def test_both_pages_stream_control_and_survive(
 
 @pytest.mark.timeout(240)
 def test_a_page_loads_and_joins_over_a_bad_link(network: Network, people: list[Viewer]) -> None:
+    before = {person.name: person.wait_for_picture()["frame"] for person in people}
     network.quality(round_trip_ms=ROUND_TRIP_MS, loss=0.1)
     for person in people:
         person.page.reload()
     for person in people:
-        person.wait_for_picture(PATIENCE_SECONDS)
+        assert person.wait_for_picture(PATIENCE_SECONDS)["frame"] > before[person.name]
+        assert not person.errors
     network.quality()

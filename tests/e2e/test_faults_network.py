@@ -94,10 +94,12 @@ def test_the_network_goes_and_comes_back(
 ) -> None:
     """The interface goes down and the browser's system says so: sockets break on both sides."""
     unbroken = Unbroken(people)
+    before = people[0].state()
     network.cut()
     people[0].page.wait_for_timeout(AWAY_MS)
     network.heal(moved=moved)
     unbroken.struck()
     note(f"cut_5s_{'moved_' if moved else ''}recovery_seconds", unbroken.recovered(PATIENCE_SECONDS))
-    people[0].eventually("the open room", people[0].state, lambda state: state["room"] == "open", seconds=30)
+    after = people[0].eventually("the open room", people[0].state, lambda state: state["room"] == "open", seconds=30)
+    assert (after["participant"], after["role"]) == (before["participant"], "owner")
     _are_well(people, 0.5 if moved else 0.4)

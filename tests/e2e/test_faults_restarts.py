@@ -79,9 +79,12 @@ def test_the_title_dies_and_its_launcher_starts_it_again(
     processes: Processes, people: list[Viewer], note: Callable[[str, Any], None]
 ) -> None:
     unbroken = Unbroken(people)
-    kill(processes.streamer)
+    launcher, streamer = processes.launcher, processes.streamer
+    kill(streamer)
     unbroken.struck()
     note("title_killed_recovery_seconds", unbroken.recovered(PATIENCE_SECONDS))
+    assert processes.launcher == launcher
+    assert processes.streamer != streamer
     in_control(people)
 
 
