@@ -315,14 +315,9 @@ class BookingService:
             await self._lifecycle.end(session.id, EndReason.OWNER_ENDED)
 
     async def _change(self, booking_id: str, decide: Callable[[Booking], Booking | None]) -> Booking:
-        known = before = self._fleet.bookings.get(booking_id)
-
-        def noting(current: Booking) -> Booking | None:
-            nonlocal before
-            before = current
-            return decide(current)
-
-        after, changed = await self._store.bookings.change(booking_id, noting, known=known)
+        before, after, changed = await self._store.bookings.change_from(
+            booking_id, decide, known=self._fleet.bookings.get(booking_id)
+        )
         if after is None:
             raise ServiceError("booking_not_found")
         self._fleet.put_booking(after)

@@ -83,18 +83,9 @@ class Lifecycle:
 
     async def change(self, session_id: str, decide: Change) -> tuple[Session | None, bool]:
         """Apply ``decide``; see ``Records.change``. Frees the slot when the session is over by this."""
-        return await self._change(session_id, decide)
-
-    async def _change(self, session_id: str, decide: Change) -> tuple[Session | None, bool]:
-        known = before = self._fleet.sessions.get(session_id)
-
-        def noting(current: Session) -> Session | None:
-            # What was changed in the end may be newer than what was known here: nothing is to be counted twice.
-            nonlocal before
-            before = current
-            return decide(current)
-
-        after, changed = await self._store.sessions.change(session_id, noting, known=known)
+        before, after, changed = await self._store.sessions.change_from(
+            session_id, decide, known=self._fleet.sessions.get(session_id)
+        )
         if after is None:
             self._fleet.drop_session(session_id)
         else:
@@ -163,7 +154,7 @@ class Lifecycle:
             pause = min(pause * 2, _LAST_PAUSE_SECONDS)
 
     async def _apply(self, host: str, report: SessionReport) -> None:
-        await self._change(
+        await self.change(
             report.session_id,
             lambda s: transitions.apply_report(s, report, self._clock.now_ms(), host=host, sequence=0),
         )
@@ -207,7 +198,7 @@ class Lifecycle:
                 lease_seconds=self._settings.lease_seconds,
             )
 
-        _, changed = await self._change(session.id, decide)
+        _, changed = await self.change(session.id, decide)
         if not changed:
             await self._capacity.give_back(claim, session.id)
             return True  # somebody else decided; look again
@@ -219,7 +210,7 @@ class Lifecycle:
 
     async def end(self, session_id: str, reason: EndReason) -> Session:
         """Begin the end; raise ``session_not_found``. Ending what is over or ending changes nothing."""
-        after, _ = await self._change(session_id, lambda s: transitions.stop(s, reason, self._clock.now_ms()))
+        after, _ = await self.change(session_id, lambda s: transitions.stop(s, reason, self._clock.now_ms()))
         if after is None:
             raise ServiceError("session_not_found")
         self.resume(after)
@@ -227,7 +218,7 @@ class Lifecycle:
 
     async def finish(self, session_id: str, reason: EndReason, detail: str | None = None) -> bool:
         """Write the end without asking the host; True when this call did it."""
-        _, changed = await self._change(
+        _, changed = await self.change(
             session_id, lambda s: transitions.finish(s, s.reason or reason, detail, self._clock.now_ms())
         )
         return changed

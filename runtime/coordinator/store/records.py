@@ -112,6 +112,16 @@ class Records(Generic[R]):
         ``known`` is tried first, which saves a read when it is current. ``decide`` returns None for no change and may
         raise; the record is None when it does not exist.
         """
+        _, after, changed = await self.change_from(key, decide, known=known)
+        return after, changed
+
+    async def change_from(
+        self, key: str, decide: Callable[[R], R | None], *, known: R | None = None
+    ) -> tuple[R | None, R | None, bool]:
+        """Like ``change``; (the record that ``decide`` saw last, record now, changed by this call).
+
+        What was changed in the end may be newer than ``known``: who counts transitions compares with the first.
+        """
         current = known
         fresh = current is None
         for attempt in range(_ATTEMPTS):
@@ -120,16 +130,16 @@ class Records(Generic[R]):
             if current is None:
                 current, fresh = await self.get(key), True
                 if current is None:
-                    return None, False
+                    return None, None, False
             wanted = decide(current)
             if wanted is None:
                 if fresh:
-                    return current, False
+                    return current, current, False
                 current = None  # no change to what we remember: make sure against the database
                 continue
             saved = await self.save(current, wanted)
             if saved is not None:
-                return saved, True
+                return current, saved, True
             current = None
         raise ConflictError(f"{self._name} {key}")
 

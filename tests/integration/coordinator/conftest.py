@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from runtime.chassis.clock import Clock, SystemClock
 from tests.support.coordinator.database import DatabaseProcess, database, engines
 from tests.support.coordinator.stand import Stand
 
@@ -21,7 +22,13 @@ def engine(request: pytest.FixtureRequest) -> Iterator[DatabaseProcess]:
 
 
 @pytest.fixture
-async def stand(engine: DatabaseProcess) -> AsyncIterator[Stand]:
-    stand = Stand(engine.uri, f"t{secrets.token_hex(6)}")
+def clock() -> Clock:
+    """The machine's; a module about hours and days has its own that it moves by hand."""
+    return SystemClock()
+
+
+@pytest.fixture
+async def stand(engine: DatabaseProcess, clock: Clock) -> AsyncIterator[Stand]:
+    stand = Stand(engine.uri, f"t{secrets.token_hex(6)}", clock)
     yield stand
     await stand.close()

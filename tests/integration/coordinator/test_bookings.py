@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator
 from typing import Any
 
 import icalendar
@@ -12,7 +10,6 @@ import pytest
 
 from runtime.chassis.clock import ManualClock
 from runtime.protocol.states import SessionState
-from tests.support.coordinator.database import DatabaseProcess
 from tests.support.coordinator.fake_host import FakeHost
 from tests.support.coordinator.stand import Stand, Viewer, until
 
@@ -24,13 +21,6 @@ START = 1_800_000_000_000  # a full minute, Friday 2027-01-15 08:00 UTC
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock(epoch_ms=START)
-
-
-@pytest.fixture
-async def stand(engine: DatabaseProcess, clock: ManualClock) -> AsyncIterator[Stand]:
-    stand = Stand(engine.uri, f"t{secrets.token_hex(6)}", clock)
-    yield stand
-    await stand.close()
 
 
 async def _one_host(stand: Stand, capacity: int = 1, **changes: Any) -> FakeHost:

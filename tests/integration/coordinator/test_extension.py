@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from runtime.chassis.clock import ManualClock
 from runtime.protocol.states import SessionState
-from tests.support.coordinator.database import DatabaseProcess
 from tests.support.coordinator.fake_host import FakeHost
 from tests.support.coordinator.stand import Answer, Stand, Viewer
 
@@ -22,13 +19,6 @@ TITLE = {"name": "sample", "limits": {"max_length_seconds": 3600}}
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock(epoch_ms=START)
-
-
-@pytest.fixture
-async def stand(engine: DatabaseProcess, clock: ManualClock) -> AsyncIterator[Stand]:
-    stand = Stand(engine.uri, f"t{secrets.token_hex(6)}", clock)
-    yield stand
-    await stand.close()
 
 
 async def _running(stand: Stand, title: dict[str, Any] | None = None) -> tuple[FakeHost, Viewer, Any]:

@@ -36,13 +36,13 @@ async def fragile(own_database: DatabaseProcess) -> AsyncIterator[Stand]:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
+def hand_clock() -> ManualClock:
     return ManualClock()
 
 
 @pytest.fixture
-async def timed(engine: DatabaseProcess, clock: ManualClock) -> AsyncIterator[Stand]:
-    stand = Stand(engine.uri, f"t{secrets.token_hex(6)}", clock)
+async def timed(engine: DatabaseProcess, hand_clock: ManualClock) -> AsyncIterator[Stand]:
+    stand = Stand(engine.uri, f"t{secrets.token_hex(6)}", hand_clock)
     yield stand
     await stand.close()
 
@@ -60,7 +60,7 @@ async def no_slots(coordinator: Coordinator) -> bool:
 
 
 async def test_a_silent_host_is_lost_after_the_lease_and_its_slot_is_free_once(
-    timed: Stand, clock: ManualClock
+    timed: Stand, hand_clock: ManualClock
 ) -> None:
     coordinator = await timed.coordinator()
     host = await timed.host("gpu1", capacity=1)
@@ -82,7 +82,7 @@ async def test_a_silent_host_is_lost_after_the_lease_and_its_slot_is_free_once(
     await viewer.start("sample")
 
 
-async def test_a_coordinator_that_was_away_for_hours_ends_nothing(timed: Stand, clock: ManualClock) -> None:
+async def test_a_coordinator_that_was_away_for_hours_ends_nothing(timed: Stand, hand_clock: ManualClock) -> None:
     first = await timed.coordinator()
     host = await timed.host("gpu1", capacity=1)
     await timed.register([TITLE], {host: ["sample"]})
@@ -91,7 +91,7 @@ async def test_a_coordinator_that_was_away_for_hours_ends_nothing(timed: Stand, 
     await viewer.session_in(session["id"], "ready")
     port = first.port
     await timed.stop(first)
-    clock.advance(3 * 3600)
+    hand_clock.advance(3 * 3600)
     # What happened meanwhile waits in the host's outbox.
     host.change(session["id"], SessionState.STREAMING, participants=1)
     second = await timed.coordinator(listen={"address": "127.0.0.1", "port": port}, instance="second")
@@ -120,7 +120,7 @@ async def test_a_start_whose_coordinator_died_is_taken_up_by_another(stand: Stan
     await viewer.session_in(session["id"], "ready", seconds=20)
 
 
-async def test_an_orphaned_slot_is_freed_and_a_lost_claim_is_made_again(timed: Stand, clock: ManualClock) -> None:
+async def test_an_orphaned_slot_is_freed_and_a_lost_claim_is_made_again(timed: Stand, hand_clock: ManualClock) -> None:
     coordinator = await timed.coordinator()
     host = await timed.host("gpu1", capacity=3)
     await timed.register([TITLE], {host: ["sample"]})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,7 +15,6 @@ from tornado.web import Application, RequestHandler
 
 from runtime.chassis.clock import ManualClock
 from runtime.coordinator.domain.webhook import PAUSES_SECONDS
-from tests.support.coordinator.database import DatabaseProcess
 from tests.support.coordinator.stand import Stand, until
 
 TITLE = {"name": "sample"}
@@ -61,13 +59,6 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
-
-
-@pytest.fixture
-async def stand(engine: DatabaseProcess, clock: ManualClock) -> AsyncIterator[Stand]:
-    stand = Stand(engine.uri, f"t{secrets.token_hex(6)}", clock)
-    yield stand
-    await stand.close()
 
 
 async def _started(stand: Stand) -> Any:
