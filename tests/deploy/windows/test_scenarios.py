@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.lab import missing
-from tests.deploy.test_molecule import SCENARIO_SECONDS, run
+from tests.deploy.test_molecule import SCENARIO_SECONDS, play
 
 
 @pytest.mark.root
@@ -16,8 +16,4 @@ from tests.deploy.test_molecule import SCENARIO_SECONDS, run
 def test_scenario(scenario: str, tmp_path: Path) -> None:
     if reason := missing():
         pytest.skip(reason)
-    try:
-        result = run(["test", "--destroy", "always"], scenario, tmp_path, SCENARIO_SECONDS)
-    finally:
-        run(["destroy"], scenario, tmp_path, 120)
-    assert result.returncode == 0, result.stdout[-8000:]
+    play(scenario, tmp_path)
