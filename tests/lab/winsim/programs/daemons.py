@@ -2,7 +2,8 @@
 
 With ``WINSIM_RUNTIME`` set to a Python interpreter, a started session server is a real process of this project: its
 rendered configuration, with Windows paths replaced by the files behind them, is read by the real loader, and it
-listens, heartbeats and obeys. Without it, only the state changes. Other programs (nginx, say) are state only.
+listens, heartbeats and obeys. With ``WINSIM_NGINX`` set, nginx is a real one that serves at the machine's own address
+(``web.py``). Without them, only the state changes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tests.lab.winsim import access, paths
 from tests.lab.winsim.errors import ModelError
 from tests.lab.winsim.state import HOSTS_FILE, State
 
+from . import web
 from .call import Finished
 
 _RUNTIME_MODULES = ("runtime", "runtime.session_server.windows_logon")
@@ -36,15 +38,20 @@ def start(state: State, name: str, command_line: str, account: str) -> None:
     everything = paths.split_command_line(command_line)
     words = _unwrap(state, everything)
     _check_rights(state, everything, words, access.resolve(state, account))
-    interpreter = os.environ.get("WINSIM_RUNTIME")
-    if words[1:2] != ["-m"] or words[2] not in _RUNTIME_MODULES or interpreter is None or not state.writing:
+    if not state.writing:
         return
-    folder = state.root / "run"
+    interpreter, folder = os.environ.get("WINSIM_RUNTIME"), state.root / "run"
     folder.mkdir(exist_ok=True)
+    if paths.name(words[0]).lower() == "nginx.exe" and web.at_hand():
+        real = web.command(state, words)
+    elif words[1:2] == ["-m"] and words[2] in _RUNTIME_MODULES and interpreter is not None:
+        configuration = folder / f"{_file_name(name)}.json"
+        real = [*_with_hosts_file(state), interpreter, "-m", words[2], *_real_words(state, words[3:], configuration)]
+    else:
+        return
     with (folder / f"{_file_name(name)}.log").open("ab") as output:
-        real = [interpreter, "-m", words[2], *_real_words(state, words[3:], folder / f"{_file_name(name)}.json")]
         process = subprocess.Popen(
-            [*_with_hosts_file(state), *real],
+            real,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -53,6 +60,8 @@ def start(state: State, name: str, command_line: str, account: str) -> None:
         )
     state.section("processes")[name] = process.pid
     _reap_later(process)
+    if real[0] == web.at_hand():
+        web.wait_until_it_serves(state, process)
 
 
 def _unwrap(state: State, words: list[str]) -> list[str]:
@@ -196,8 +205,11 @@ def _alive(pid: int, process: subprocess.Popen[bytes] | None) -> bool:
         return False
 
 
-def hang_up(state: State, name: str) -> None:
-    """nginx's reload: nothing to do while nginx is state only."""
+def hang_up(state: State, name: str, command_line: str) -> None:
+    """nginx's reload: a real one reads its configuration and certificate again."""
+    if running(state, name):
+        web.command(state, _unwrap(state, paths.split_command_line(command_line)))
+        os.kill(state.section("processes")[name], signal.SIGHUP)
 
 
 def stop_all(state: State) -> None:

@@ -1,10 +1,9 @@
-"""``nginx.exe``: tests and reloads its configuration with the real nginx of this machine when ``WINSIM_NGINX`` names
-one.
+"""``nginx.exe`` on the command line: tests and reloads its configuration, with the real nginx when there is one
+(``web.py``).
 """
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from tests.lab.winsim.state import State
 
-from . import daemons
+from . import daemons, web
 from .call import Call, Finished, program, refuse
 
 # What an nginx for Windows does not have or cannot do; a configuration that uses it is wrong there.
@@ -56,7 +55,8 @@ def _signal(call: Call, signal: str) -> Finished:
     count = f"nginx {signal} count"
     settings = call.state.section("settings")
     call.state.put(settings, count, settings.get(count, 0) + 1)
-    daemons.hang_up(call.state, running[0]["name"])
+    if signal == "reload":
+        daemons.hang_up(call.state, running[0]["name"], running[0]["path"])
     return Finished()
 
 
@@ -66,25 +66,12 @@ def check(state: State, file: Path) -> Finished:
     for word in _NOT_ON_WINDOWS:
         if re.search(rf"^\s*{re.escape(word)}", text, re.MULTILINE):
             return Finished(1, "", f'nginx: [emerg] "{word.strip()}" is not for Windows\r\n')
-    program_path = os.environ.get("WINSIM_NGINX")
+    program_path = web.at_hand()
     if not program_path:
         return Finished(0, "", "nginx: the configuration file syntax is ok (not checked: WINSIM_NGINX is not set)\r\n")
     with tempfile.TemporaryDirectory() as folder:
         translated = Path(folder) / "nginx.conf"
-        translated.write_text(_as_for_this_nginx(program_path, real_paths(state, text)))
+        translated.write_text(web.as_for_this_nginx(program_path, web.real_paths(state, text)))
         command = [program_path, "-t", "-e", f"{folder}/error.log", "-p", folder, "-c", str(translated)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         return Finished(done.returncode, done.stdout, done.stderr)
-
-
-def _as_for_this_nginx(program_path: str, text: str) -> str:
-    """``http2 on`` came with 1.25.1; the simulated nginx has it, the one at hand may not."""
-    shown = subprocess.run([program_path, "-v"], capture_output=True, text=True, timeout=30, check=False).stderr
-    version = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", shown)
-    old = version is None or tuple(int(part) for part in version.groups()) < (1, 25, 1)
-    return re.sub(r"^\s*http2 on;\n", "", text, flags=re.MULTILINE) if old else text
-
-
-def real_paths(state: State, text: str) -> str:
-    """Replace quoted or bare Windows paths (with slashes, as nginx wants them) by the files behind them."""
-    return re.sub(r'(?<![A-Za-z])[A-Za-z]:/(?!/)[^";\n]*', lambda match: str(state.path(match.group(0).strip())), text)
