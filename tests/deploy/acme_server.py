@@ -189,6 +189,8 @@ class Acme:
             )
         if kind == "order" and not numbers:
             names = [identifier["value"] for identifier in payload["identifiers"]]
+            if not names:
+                raise ProblemError("malformed", "the order names nothing")
             self.orders.append({"names": names, "valid": set(), "token": secrets.token_urlsafe(16), "chain": ""})
             number = len(self.orders) - 1
             return 201, {"Location": f"{self.base}/order/{number}"}, self._order(number)
