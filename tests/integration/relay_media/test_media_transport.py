@@ -19,7 +19,7 @@ from runtime.relay.rtc.legs import PlayerLeg
 from runtime.relay.rtc.output import Output
 from runtime.relay.rtc.peer import Peer
 from tests.support.media_peer import send_frames, until
-from tests.support.media_session import Recorder, Session, SessionMaker
+from tests.support.media_session import Recorder, Session, SessionMaker, filming
 
 
 def has_ipv6() -> bool:
@@ -218,16 +218,15 @@ async def test_media_waits_until_the_first_address_has_proven_to_receive(session
         original(data)
 
     player.ice.send = nominate_the_victim_before_the_last_flight  # type: ignore[method-assign]
-    await player.connect()
-    player.ice.send = original  # type: ignore[method-assign]
-    await until(lambda: victim.ice.probes > 0)
-    for i in range(20):
-        await send_frames(streamer, 1, start=i)
-    # The victim does not answer; the player's own next check moves the stream back to it, after a probe.
-    player.ice.check()
-    await until(lambda: ("player_media", "p1") in session.events.events)
-    await send_frames(streamer, 1, start=33)
-    await until(lambda: player.rtp)
+    # The stream runs all the while: a single packet to an unproven address would be seen.
+    async with filming(lambda frame: send_frames(streamer, 1, start=frame)):
+        await player.connect()
+        player.ice.send = original  # type: ignore[method-assign]
+        await until(lambda: victim.ice.probes > 0)
+        # The victim does not answer; the player's own next check moves the stream back to it, after a probe.
+        player.ice.check()
+        await until(lambda: ("player_media", "p1") in session.events.events)
+        await until(lambda: player.rtp)
     assert not [data for data in victim.ice.raw if 128 <= data[0] < 192]
 
 
