@@ -58,11 +58,15 @@ def served_stock_page(address: str = "127.0.0.1") -> Iterator[str]:
         thread.join(5)
 
 
-def open_stock_page(browser: Browser, page_url: str, owner: Viewer, session_id: str, *, muted: bool = True) -> Viewer:
-    """Epic's page in a session, with a token of ``owner``; it is told to come back more often than its three times."""
+def open_stock_page(
+    browser: Browser, page_url: str, owner: Viewer, session_id: str, *, muted: bool = True, **options: str
+) -> Viewer:
+    """Epic's page in a session, with a token of ``owner``; it is told to come back more often than its three times.
+    ``options`` are the page's own, for its address."""
     ticket = owner.api_post(f"/api/v1/sessions/{session_id}/join", {"name": "Stock"})
     ss = urllib.parse.quote(f"{ticket['player_url']}?token={ticket['token']}", safe="")
     stock = Viewer(browser, owner.base_url, "stock", video="video")
-    options = "AutoConnect=true&AutoPlayVideo=true&HoveringMouse=true&MaxReconnectAttempts=30"
-    stock.page.goto(f"{page_url}?ss={ss}&{options}&StartVideoMuted={str(muted).lower()}")
+    always = "AutoConnect=true&AutoPlayVideo=true&HoveringMouse=true&MaxReconnectAttempts=30"
+    more = urllib.parse.urlencode({"StartVideoMuted": str(muted).lower(), **options})
+    stock.page.goto(f"{page_url}?ss={ss}&{always}&{more}")
     return stock

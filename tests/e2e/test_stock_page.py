@@ -44,11 +44,12 @@ def watched(stage: Stage, browser: Browser) -> Iterator[tuple[Viewer, str]]:
     owner.close()
 
 
+@pytest.mark.parametrize("page_offers", [False, True], ids=["relay offers", "page offers"])
 def test_the_stock_page_plays_and_controls(
-    browser: Browser, watched: tuple[Viewer, str], stock_page: str, screens: Path
+    browser: Browser, watched: tuple[Viewer, str], stock_page: str, screens: Path, page_offers: bool
 ) -> None:
     owner, session_id = watched
-    stock = open_stock_page(browser, stock_page, owner, session_id)
+    stock = open_stock_page(browser, stock_page, owner, session_id, BrowserSendOffer=str(page_offers).lower())
     try:
         first = stock.wait_for_picture(30)
         stock.eventually("advancing frames", stock.marker, lambda r: bool(r) and r["frame"] > first["frame"] + 30)

@@ -194,7 +194,8 @@ class Viewer:
         return self.eventually("video statistics", lambda: self.inbound()["video"]) or {}
 
     def probe(self) -> dict[str, Any]:
-        """``firstFrameMs`` and ``startedMs`` (the last click that began a start or a join), epoch milliseconds."""
+        """Epoch milliseconds: ``firstFrameMs``, ``startedMs`` (the last click that began a start or a join), ``dtlsMs``
+        (from when on media could come)."""
         return self.page.evaluate("() => pixelstreamProbe.state")
 
     @contextmanager

@@ -3,16 +3,24 @@
 (() => {
   "use strict";
   const connections = [];
+  const probe = { firstFrameMs: null, startedMs: null, dtlsMs: null };
+  // The moment from which media could come: the first connection's DTLS is up.
+  const watchDtls = (connection) => {
+    const transport = connection.getReceivers()[0]?.transport ?? connection.sctp?.transport;
+    transport?.addEventListener("statechange", () => {
+      if (transport.state === "connected") probe.dtlsMs ??= Date.now();
+    });
+  };
   const Native = globalThis.RTCPeerConnection;
   globalThis.RTCPeerConnection = class extends Native {
     constructor(...rest) {
       super(...rest);
       connections.push(this);
+      this.addEventListener("signalingstatechange", () => { if (this.signalingState === "stable") watchDtls(this); });
     }
   };
 
   const video = () => document.querySelector(globalThis.pixelstreamVideo ?? "[data-testid=stage] video");
-  const probe = { firstFrameMs: null, startedMs: null };
 
   // The moment the first frame of the newest video element was presented.
   let watched = null;

@@ -1,0 +1,122 @@
+"""The quality menu of Epic's unmodified page: with a simulcast streamer it chooses the layer that this page is sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from runtime.demo.stack import DemoOptions
+
+from .stage import Stage
+from .stock_page import open_stock_page, served_stock_page
+from .viewer import SUPPORT, Viewer
+
+TITLE = "browser"
+LAYERS = [["high", 1], ["middle", 2], ["low", 4]]
+# By the menu's names: the widths of the picture.
+WIDTHS = {"High": 960, "Medium": 480, "Low": 240}
+PICTURES = 50
+PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def stock_page() -> Iterator[str]:
+    with served_stock_page() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory, stock_page: str) -> Iterator[Stage]:
+    """A demo with a title that does not stream by itself: the test's browser does."""
+    directory = tmp_path_factory.mktemp("layers")
+    program = directory / "titles" / "idle"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexec sleep infinity\n")
+    program.chmod(0o755)
+
+    def registry(content: dict[str, Any]) -> None:
+        (host,) = content["session_servers"]
+        host["titles"][TITLE] = {"executable": str(program), "build": "sample"}
+        content["titles"].append({"name": TITLE, "launch": {"arguments": [], "width": 960, "height": 540}})
+
+    options = DemoOptions(
+        directory=directory / "demo",
+        registry=registry,
+        coordinator={"allowed_origins": [stock_page.rstrip("/")]},
+        session_server={"title_roots": [str(program.parent)]},
+    )
+    with Stage(options) as running:
+        yield running
+
+
+def _stream(page: Page, stage: Stage, session_id: str) -> None:
+    """Become the session's streamer: a browser that sends three layers."""
+    sessions = stage.stack.directory / "host" / "sessions"
+    (ready,) = (sessions / session_id).glob("relay-*/ready.json")
+    secret = json.loads((ready.parent / "config.json").read_text())["streamer_secret"]
+    port = json.loads(ready.read_text())["private_port"]
+    page.add_script_tag(path=SUPPORT / "media_page.js")
+    page.evaluate("([url, layers]) => stream(url, 'VP8', layers)", [f"ws://127.0.0.1:{port}/streamer/{secret}", LAYERS])
+
+
+def _is_up(stage: Stage, session_id: str) -> bool:
+    place: Path = stage.stack.directory / "host" / "sessions" / session_id
+    return any(place.glob("relay-*/ready.json"))
+
+
+def _bits_per_picture(stock: Viewer) -> float:
+    first = stock.video_stats()
+    last = stock.eventually(
+        "more pictures",
+        stock.video_stats,
+        lambda now: now["framesDecoded"] >= first["framesDecoded"] + PICTURES,
+        seconds=PATIENCE_SECONDS,
+    )
+    octets: float = last["bytesReceived"] - first["bytesReceived"]
+    return 8 * octets / (last["framesDecoded"] - first["framesDecoded"])
+
+
+@pytest.mark.timeout(300)
+def test_the_stock_page_chooses_a_layer(
+    stage: Stage, browsers: tuple[Browser, Browser], stock_page: str, screens: Path
+) -> None:
+    owner, streamer = Viewer(browsers[0], stage.url, "owner"), Viewer(browsers[1], stage.url, "streamer")
+    owner.open_catalogue()
+    session_id = owner.start(TITLE)
+    stock: Viewer | None = None
+    try:
+        owner.eventually("a relay", lambda: _is_up(stage, session_id), seconds=PATIENCE_SECONDS)
+        streamer.page.goto(f"{stock_page}no-page-of-its-own")
+        _stream(streamer.page, stage, session_id)
+        owner.eventually("a picture in our player", owner.frames_decoded, seconds=PATIENCE_SECONDS)
+        stock = open_stock_page(browsers[0], stock_page, owner, session_id)
+
+        def width() -> int:
+            return int((stock.inbound()["video"] or {}).get("frameWidth", 0))
+
+        bits = {}
+        stock.eventually("the best layer", width, lambda seen: seen == WIDTHS["High"], seconds=PATIENCE_SECONDS)
+        bits["High"] = _bits_per_picture(stock)
+        stock.page.locator("#settingsBtn").click()
+        menu = stock.page.locator("#PreferredQuality select")
+        for choice in ("Low", "Medium", "High"):
+            menu.select_option(choice)
+            stock.eventually(choice, width, lambda seen, c=choice: seen == WIDTHS[c], seconds=PATIENCE_SECONDS)
+            bits[choice] = _bits_per_picture(stock)
+            # The choice is that page's own.
+            owner.eventually("the best layer", owner.video_stats, lambda seen: seen["frameWidth"] == WIDTHS["High"])
+            stock.screenshot(screens / f"stock-page-{choice.lower()}.png")
+        assert bits["Low"] < 0.8 * bits["Medium"]
+        assert bits["Medium"] < 0.8 * bits["High"]
+        assert not stock.errors
+    finally:
+        if stock is not None:
+            stock.close()
+        streamer.close()
+        owner.api_delete(f"/api/v1/sessions/{session_id}")
+        owner.close()
