@@ -1,4 +1,4 @@
-"""``make bench NAME=start``: from click to picture, and what the relay adds to a picture's way.
+"""``make bench NAME=start``: from click to picture, what the relay adds to a picture's way, and how soon it stops.
 
 H.264 1280x720 at 30 frames per second, headless Chromium, software decoding. The direct run is the floor: same
 streamer, same browser, no relay. Both take turns, and of each the quietest round counts, the one with the smallest
@@ -8,9 +8,12 @@ median: whatever else this machine does only adds. Prints one JSON object last.
 from __future__ import annotations
 
 import json
+import os
+import select
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,14 @@ from playwright.sync_api import Browser, sync_playwright
 
 from runtime.demo.stack import DemoOptions
 from tests.e2e import direct, footprint
+from tests.e2e.faults import Processes
 from tests.e2e.stage import Stage
 from tests.e2e.viewer import Viewer, launch
 
 ROUNDS = 5
 FRAMES = 90
 CLICKS = 8
+STOPS, WATCHERS, STOP_SECONDS = 3, 2, 10.0
 WARM_TITLE = "sample-vp8"
 
 
@@ -49,14 +54,54 @@ def _click_to_frame(viewer: Viewer) -> float:
     return float(state["firstFrameMs"] - state["startedMs"])
 
 
-def _join(browser: Browser, stage: Stage, link: str) -> float:
+def _guest(browser: Browser, stage: Stage, link: str) -> Viewer:
     guest = Viewer(browser, stage.url, "guest")
+    guest.page.goto(link)
+    guest.enter()
+    return guest
+
+
+def _join(browser: Browser, stage: Stage, link: str) -> tuple[float, float]:
+    """Milliseconds to the first presented frame: from the click, and from the browser's DTLS being up."""
+    guest = _guest(browser, stage, link)
     try:
-        guest.page.goto(link)
-        guest.enter()
-        return _click_to_frame(guest)
+        from_click, state = _click_to_frame(guest), guest.probe()
+        return from_click, float(state["firstFrameMs"] - state["dtlsMs"])
     finally:
         guest.close()
+
+
+def _joins(browser: Browser, stage: Stage, link: str) -> dict[str, float]:
+    from_click, from_dtls = zip(*(_join(browser, stage, link) for _ in range(ROUNDS)), strict=True)
+    return {
+        "first_frame_join_ms_p50": statistics.median(from_click),
+        "joiner_dtls_to_first_frame_ms": statistics.median(from_dtls),
+        "joiner_dtls_to_first_frame_ms_max": max(from_dtls),
+    }
+
+
+def _stop(browser: Browser, stage: Stage) -> float:
+    """Milliseconds from SIGTERM to the end of a relay's process, with its owner and watchers connected."""
+    owner, session_id, _ = _start(browser, stage, "sample")
+    link = owner.invite_link("watcher")
+    guests = [_guest(browser, stage, link) for _ in range(WATCHERS)]
+    try:
+        for guest in guests:
+            guest.wait_for_picture(60)
+        relay = Processes(stage, owner).relay
+        ended = os.pidfd_open(relay.pid)
+        try:
+            began = time.perf_counter()
+            relay.terminate()
+            if not select.select([ended], [], [], STOP_SECONDS)[0]:
+                raise TimeoutError(f"the relay still runs {STOP_SECONDS:g} s after SIGTERM")
+            return 1000 * (time.perf_counter() - began)
+        finally:
+            os.close(ended)
+    finally:
+        for guest in guests:
+            guest.close()
+        _end(owner, session_id)
 
 
 def _start(browser: Browser, stage: Stage, title: str) -> tuple[Viewer, str, float]:
@@ -88,8 +133,7 @@ def _cold(browser: Browser, stage: Stage) -> dict[str, float]:
         relayed.append({f"relay_{key}": value for key, value in direct.delays(viewer, FRAMES, CLICKS).items()})
         if turn == ROUNDS - 1:
             figures |= footprint.between(first, footprint.look(stage.stack.directory))
-            link = viewer.invite_link("watcher")
-            figures["first_frame_join_ms_p50"] = statistics.median(_join(browser, stage, link) for _ in range(ROUNDS))
+            figures |= _joins(browser, stage, viewer.invite_link("watcher"))
         _end(viewer, session_id)
     figures["first_frame_cold_ms_p50"] = statistics.median(starts)
     return figures | _quietest(direct_rounds) | _quietest(relayed)
@@ -116,6 +160,7 @@ def main() -> int:
             # A demo each, so that starting a warm session does not disturb what is measured.
             with Stage(DemoOptions(directory=Path(place) / "cold")) as stage:
                 figures |= _cold(browser, stage)
+                figures["relay_stop_ms"] = max(_stop(browser, stage) for _ in range(STOPS))
             with Stage(DemoOptions(directory=Path(place) / "warm", registry=_keep_one_warm)) as stage:
                 figures |= _warm(browser, stage)
         browser.close()
