@@ -132,8 +132,12 @@ class Relay:
 
     async def room(self, token: str) -> Socket:
         room = await Socket.open(f"ws://{self.public}/room")
-        await room.say("hello", version=1, token=token)
-        await room.hear("welcome")
+        try:
+            await room.say("hello", version=1, token=token)
+            await room.hear("welcome")
+        except BaseException:
+            await room.end()
+            raise
         return room
 
     @property
@@ -188,7 +192,12 @@ async def talk(room: Socket) -> None:
 async def guest(relay: Relay, number: int, stay_seconds: float) -> None:
     """One person's visit, from the join link to the closed tab. Raises when any of it did not work."""
     token = relay.newcomer(Role.WATCHER)
-    room, page = await relay.room(token), await relay.page(token)
+    room = await relay.room(token)
+    try:
+        page = await relay.page(token)
+    except BaseException:
+        await room.end()
+        raise
     vanishes = number % 5 == 0
     try:
         await page.streaming()

@@ -203,8 +203,9 @@ class Arena:
         """Tell the stub relay what to say."""
         place = self.stack.directory / "host" / "sessions" / session_id
         directory = max(place.glob("relay-*"), key=lambda p: int(p.name[6:]))
-        config = json.loads((directory / "config.json").read_text())
+        # First what the relay writes when it is up: its configuration may still be being written before.
         ready = json.loads((directory / "ready.json").read_text())
+        config = json.loads((directory / "config.json").read_text())
         await self._http.fetch(
             "POST",
             f"http://127.0.0.1:{ready['private_port']}/private/pretend",
@@ -256,6 +257,19 @@ class Arena:
             return await self.free_slots() == 1
 
         await eventually(free, "the slot to be free again", PATIENCE_SECONDS)
+
+    async def clear(self) -> None:
+        """After a row that failed: end what it left, so that the next one fails only for reasons of its own."""
+        for proxy in self.proxies:
+            proxy.heal()
+        self.gate.touch()
+        for session in (await self.call("GET", "/sessions?state=live"))["items"]:
+            await self.call("DELETE", f"/sessions/{session['id']}")
+
+        async def over() -> bool:
+            return (await self.call("GET", "/sessions?state=live"))["items"] == []
+
+        await eventually(over, "the end of what a failed row left", PATIENCE_SECONDS)
 
 
 @asynccontextmanager

@@ -66,16 +66,20 @@ async def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
 @pytest.mark.parametrize(("state", "death", "outcome"), rows())
 async def test_death_in_state(stage: Arena, state: str, death: str, outcome: str) -> None:
     stage.gate.unlink(missing_ok=True)
-    others = await STATES[state](stage)
-    session = others.pop()
-    await DEATHS[death](stage, session)
-    if outcome == LIVES:
-        await use_and_end(stage, session, others)
-        outcome = "owner_ended"
-    over = await stage.until_state(session, "ended", "failed")
-    assert over["reason"] == outcome
-    await stage.all_in_order()
-    assert [end.partition(" ")[2] for end in stage.ends(session)] == [f"({outcome})"]
+    try:
+        others = await STATES[state](stage)
+        session = others.pop()
+        await DEATHS[death](stage, session)
+        if outcome == LIVES:
+            await use_and_end(stage, session, others)
+            outcome = "owner_ended"
+        over = await stage.until_state(session, "ended", "failed")
+        assert over["reason"] == outcome
+        await stage.all_in_order()
+        assert [end.partition(" ")[2] for end in stage.ends(session)] == [f"({outcome})"]
+    except BaseException:
+        await stage.clear()
+        raise
 
 
 async def use_and_end(stage: Arena, session: str, others: list[str]) -> None:
