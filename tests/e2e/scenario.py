@@ -139,6 +139,8 @@ class Scenario:
         before = self.owner.video_stats()
         marker = self.owner.wait_for_picture()["frame"]
         first = footprint.look(self.place) if self.place else None
+        # Who only looks on counts as idle, and may have to for three times as long.
+        self.owner.page.mouse.move(*self.owner.point(0.5 + 0.02 * (before["framesDecoded"] % 5), 0.8))
         self.owner.page.wait_for_timeout(WATCH_SECONDS * 1000)
         if self.place and first:
             self.figures.processes = footprint.between(first, footprint.look(self.place))

@@ -18,7 +18,7 @@ from .stage import Stage
 def test_two_people_share_a_session_from_catalogue_to_idle_end(
     tmp_path: Path, browsers: tuple[Browser, Browser], screens: Path
 ) -> None:
-    options = DemoOptions(directory=tmp_path / "demo", idle_seconds=45, idle_warning_seconds=20)
+    options = DemoOptions(directory=tmp_path / "demo", idle_seconds=25, idle_warning_seconds=10)
     with Stage(options) as stage:
         scenario = Scenario(browsers, stage.url, "sample", screens=screens)
         try:
