@@ -1,23 +1,19 @@
-"""Every name of aiortc and pylibsrtp that is not public, in one place.
+"""Every name of aiortc that is not public, in one place.
 
-DTLS and SCTP come from aiortc, SRTP from pylibsrtp, both pinned to exact versions. What is used behind their public
-interface:
+DTLS and SCTP come from aiortc, pinned to an exact version. What is used behind its public interface:
 
 - ``RTCDtlsTransport`` asks its transport for ``_recv``, ``_send`` and ``role``; ``_set_role``, ``_srtp_profiles``,
   ``_rx_srtp``, ``_tx_srtp``, ``_ssl``, ``_write_ssl`` and ``encrypted`` are used or overridden here;
 - ``RTCSctpTransport._handle_data``, ``_receive_data_chunk``, ``_receive_forward_tsn_chunk``, ``_receive_sack_chunk``,
   ``_data_channel_receive``, ``_send_chunk`` and the counters they keep are guarded here, because they trust the peer,
   with the ``crc32c`` that its module imports;
-- ``RTCCertificate._create_ssl_context``; ``pylibsrtp.lib``, ``.ffi`` and ``Session._srtp``.
+- ``RTCCertificate._create_ssl_context``.
 
-:func:`self_test` runs at start, and ``tests/unit/relay_media/test_media_adapter.py`` fails when an update changes one
-of these names.
+``tests/unit/relay_media/test_media_adapter.py`` fails when an update changes one of these names.
 """
 
 from __future__ import annotations
 
-import secrets
-import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -43,12 +39,12 @@ from aiortc.rtcsctptransport import (  # type: ignore[attr-defined]
     crc32c,
 )
 from OpenSSL import SSL
-from pylibsrtp import Error as SrtpError
-from pylibsrtp import Policy, Session, ffi, lib  # type: ignore[attr-defined]
 
 from runtime.relay.core.dtls_records import split_records
 from runtime.relay.core.negotiation import MAX_MESSAGE_BYTES, SCTP_PORT
 from runtime.relay.core.sctp import holds_together
+
+from .srtp import SrtpPair
 
 DTLS_MTU = 1200
 FLIGHT_INTERVAL_SECONDS = 0.04
@@ -63,14 +59,8 @@ MAX_REASSEMBLY_CHUNKS = 8192
 # between them would take a tenth of a second. A unit is one waiting chunk looked at, about 0.15 us. A page that sends
 # 4 MiB/s in the biggest messages, over a link that loses every tenth packet, needs half a million in a second.
 MAX_WORK_PER_SECOND = 1_500_000
-MAX_SSRCS = 32
-# Raw libsrtp calls write up to this much behind a packet (SRTP_MAX_TRAILER_LEN); buffers must have room for it.
-HEADROOM = 144
 _HANDSHAKE = 22
 _DATA_CHANNEL_OPEN = 3
-
-protect: Callable[[Any, Any, Any], int] = lib.srtp_protect
-unprotect: Callable[[Any, Any, Any], int] = lib.srtp_unprotect
 
 
 class HandshakeError(Exception):
@@ -293,37 +283,6 @@ class Channel:
         self.on_close()
 
 
-class SrtpPair:
-    """Both directions of one peer's SRTP. ``send_handle`` and ``receive_handle`` are ``srtp_t`` for the raw calls
-    and valid only while this object lives."""
-
-    def __init__(self, receive: Session, send: Session) -> None:
-        self._receive, self._send = receive, send
-        self.receive_handle: Any = receive._srtp[0]
-        self.send_handle: Any = send._srtp[0]
-        self.tag_bytes = _tag_bytes(send)
-        self._ssrcs: set[bytes] = set()
-
-    def known(self, ssrc: bytes) -> bool:
-        """Bound the number of SSRCs a peer may use: libsrtp keeps a context for each of them for good."""
-        if ssrc in self._ssrcs:
-            return True
-        if len(self._ssrcs) >= MAX_SSRCS:
-            return False
-        self._ssrcs.add(ssrc)
-        return True
-
-    def protect_rtcp(self, packet: bytes) -> bytes:
-        return bytes(self._send.protect_rtcp(packet))
-
-    def unprotect_rtcp(self, data: bytes) -> bytes | None:
-        """None unless the packet is authentic and new."""
-        try:
-            return bytes(self._receive.unprotect_rtcp(data))
-        except (SrtpError, ValueError):
-            return None
-
-
 class SecureTransport:
     """DTLS, SRTP keys and SCTP of one peer, on a datagram path. ``counters``: ``sctp_malformed``, packets and chunks
     that were dropped."""
@@ -387,39 +346,3 @@ class SecureTransport:
 
 def new_certificate() -> Certificate:
     return Certificate.generateCertificate()
-
-
-def pointer(buffer: bytearray) -> Any:
-    """C pointer to a bytearray, which must not be resized while the pointer is in use."""
-    return ffi.from_buffer(buffer)
-
-
-def int_array(size: int) -> Any:
-    return ffi.new("int[]", size)
-
-
-def copy_ints(target: Any, source: Any, count: int) -> None:
-    ffi.memmove(target, source, 4 * count)
-
-
-def _tag_bytes(session: Session) -> int:
-    """Bytes that protection adds (16 for GCM, 10 for SHA1_80): measured, so that no profile table is needed."""
-    packet = struct.pack("!BBHII", 0x80, 0, 0, 0, secrets.randbits(32)) + b"probe"
-    return len(session.protect(packet)) - len(packet)
-
-
-def self_test() -> None:
-    """Raises RuntimeError at start, rather than in a call, if pylibsrtp's raw calls do not do what ``Session`` does."""
-    key = secrets.token_bytes(30)
-    packet = struct.pack("!BBHII", 0x80, 96, 1, 2, 3) + b"payload"
-    send = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
-    receive = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND))
-    reference = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
-    buffer = bytearray(packet + bytes(HEADROOM))
-    length = int_array(1)
-    length[0] = len(packet)
-    failed = protect(send._srtp[0], pointer(buffer), length)
-    if failed or bytes(buffer[: length[0]]) != reference.protect(packet):
-        raise RuntimeError("pylibsrtp's raw calls do not match Session.protect; install the pinned version")
-    if unprotect(receive._srtp[0], pointer(buffer), length) or bytes(buffer[: length[0]]) != packet:
-        raise RuntimeError("pylibsrtp's raw calls do not match Session.unprotect; install the pinned version")

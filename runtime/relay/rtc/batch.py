@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from runtime.relay.core.delay_estimate import DelayEstimate
 from runtime.relay.core.rtp import HEADER, Header, renumber_extensions
 
-from . import aiortc_adapter as srtp
+from . import srtp
 from .ice import Path
 from .pacing import Pacer
 from .segmentation import MAX_BYTES, MAX_SEGMENTS

@@ -11,7 +11,7 @@ from typing import Any
 from runtime.relay.core import sdp
 from runtime.relay.core.bandwidth import target_bps
 
-from . import aiortc_adapter, snapshot
+from . import aiortc_adapter, snapshot, srtp
 from .batch import BatchSender
 from .interface import (
     MAX_MESSAGE_BYTES,
@@ -78,7 +78,7 @@ class MediaHub:
 
     async def start(self) -> None:
         """Bind the UDP port on every address. Raises OSError when one is taken; then nothing stays bound."""
-        aiortc_adapter.self_test()
+        srtp.self_test()
         self._certificate = aiortc_adapter.new_certificate()
         self._port.open()
         loop = asyncio.get_running_loop()

@@ -13,7 +13,7 @@ from runtime.relay.core.negotiation import Track
 from runtime.relay.core.rtp import HEADER, MIN_PACKET_BYTES, RTP_STREAM_ID, Header, extension_text
 from runtime.relay.core.transport_cc import Arrivals
 
-from . import aiortc_adapter as srtp
+from . import srtp
 from .batch import BatchSender
 from .peer import Peer
 from .source import Source

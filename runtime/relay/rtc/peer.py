@@ -12,8 +12,9 @@ from runtime.relay.core.negotiation import Local
 from runtime.relay.core.rtp import is_rtcp
 from runtime.relay.core.sdp import Description
 
-from .aiortc_adapter import Certificate, Channel, HandshakeError, SecureTransport, SrtpPair
+from .aiortc_adapter import Certificate, Channel, HandshakeError, SecureTransport
 from .ice import IcePeer
+from .srtp import SrtpPair
 from .udp import UdpPort
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ from runtime.relay.core.negotiation import Outgoing, offer_voice
 from runtime.relay.core.rtp import AUDIO_LEVEL, HEADER, MIN_PACKET_BYTES, extension_offset, is_rtcp, payload
 from runtime.relay.core.voice import CLOCK_RATE, Floor, Slot
 
-from . import aiortc_adapter as srtp
+from . import srtp
+from .aiortc_adapter import Certificate
 from .batch import BatchSender
 from .ice import Path
 from .interface import BadDescriptionError, MediaSettings, UnknownPlayerError
@@ -85,7 +86,7 @@ class VoiceHub:
     def __init__(
         self,
         port: UdpPort,
-        certificate: srtp.Certificate,
+        certificate: Certificate,
         sender: BatchSender,
         settings: MediaSettings,
         events: VoiceEvents,

@@ -12,7 +12,7 @@ from itertools import repeat
 from typing import Any
 
 from runtime.relay.core.rtp import Header
-from runtime.relay.rtc import aiortc_adapter as srtp
+from runtime.relay.rtc import srtp
 from runtime.relay.rtc.batch import BatchSender, runs
 from runtime.relay.rtc.hub import MediaHub
 from runtime.relay.rtc.source import Source

@@ -13,7 +13,7 @@ import pytest
 from google_crc32c import value as crc32c
 
 from runtime.relay.core import rtcp
-from runtime.relay.rtc import aiortc_adapter
+from runtime.relay.rtc import aiortc_adapter, srtp
 from runtime.relay.rtc.aiortc_adapter import MAX_INBOUND_STREAMS
 from tests.support.media_peer import VIDEO_SSRC, VP8_DELTA, RawPeer, send_frames, until
 from tests.support.media_session import Session
@@ -81,7 +81,7 @@ async def test_a_peer_with_endless_sources_is_cut_off(session: Session) -> None:
     for ssrc in range(100):
         await player.send_rtcp(rtcp.receiver_report(ssrc, []))
     await until(lambda: session.hub.stats().counters.get("rtcp_unprotect_failed", 0) >= 60)
-    assert len(session.hub._players["p1"].peer.srtp._ssrcs) <= aiortc_adapter.MAX_SSRCS
+    assert len(session.hub._players["p1"].peer.srtp._ssrcs) <= srtp.MAX_SSRCS
     await send_frames(streamer, 1)
     await until(lambda: player.rtp)
 

@@ -11,13 +11,14 @@ from collections import Counter
 import pytest
 
 from runtime.relay.core import stun
-from runtime.relay.rtc.aiortc_adapter import SecureTransport, SrtpPair
+from runtime.relay.rtc.aiortc_adapter import SecureTransport
 from runtime.relay.rtc.egress import Egress
 from runtime.relay.rtc.hub import BadDescriptionError, MediaHub, MediaNotReadyError, MediaSettings, UnknownPlayerError
 from runtime.relay.rtc.ice import IcePeer
 from runtime.relay.rtc.legs import PlayerLeg
 from runtime.relay.rtc.output import Output
 from runtime.relay.rtc.peer import Peer
+from runtime.relay.rtc.srtp import SrtpPair
 from tests.support.media_peer import send_frames, until
 from tests.support.media_session import Recorder, Session, SessionMaker, filming
 
