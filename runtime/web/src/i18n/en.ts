@@ -200,8 +200,8 @@ export const en = {
     state: { waiting: "in the queue", starting: "starting", running: "running" },
   },
   start: {
-    heading: (title: string) => `Starting ${title}`,
-    headingQueue: (title: string) => `Waiting for ${title}`,
+    heading: (title: string) => `Starting “${title}”`,
+    headingQueue: (title: string) => `Waiting for “${title}”`,
     lead: "This page goes on by itself. You can also leave it and come back.",
     leadQueue: "Keep this page open: it holds your place and goes on by itself.",
     steps,

@@ -97,32 +97,34 @@ function Person({ person }: { person: Participant }): JSX.Element {
           {person.players === 0 && <span class="muted">{texts.connecting}</span>}
         </span>
       </div>
-      {mayGrant && (
-        <button
-          type="button"
-          class={`button compact ${asks ? "primary" : ""}`}
-          data-testid={`grant-${id}`}
-          aria-label={texts.grantTo(name)}
-          title={texts.grantTo(name)}
-          onClick={() => model.send({ type: "control.grant", participant: id })}
-        >
-          {asks ? texts.grant : <Icon name="pointer" size={16} />}
-        </button>
-      )}
-      {model.isOwner.value && !isYou && (
-        <button
-          type="button"
-          class="tool"
-          data-testid={`menu-${id}`}
-          aria-label={texts.menu(name)}
-          aria-expanded={menu.value}
-          onClick={() => {
-            menu.value = !menu.value;
-          }}
-        >
-          <Icon name="more" />
-        </button>
-      )}
+      <div class="person-actions">
+        {mayGrant && (
+          <button
+            type="button"
+            class={`button compact ${asks ? "primary" : ""}`}
+            data-testid={`grant-${id}`}
+            aria-label={texts.grantTo(name)}
+            title={texts.grantTo(name)}
+            onClick={() => model.send({ type: "control.grant", participant: id })}
+          >
+            {asks ? texts.grant : <Icon name="pointer" size={16} />}
+          </button>
+        )}
+        {model.isOwner.value && !isYou && (
+          <button
+            type="button"
+            class="tool"
+            data-testid={`menu-${id}`}
+            aria-label={texts.menu(name)}
+            aria-expanded={menu.value}
+            onClick={() => {
+              menu.value = !menu.value;
+            }}
+          >
+            <Icon name="more" />
+          </button>
+        )}
+      </div>
       {menu.value && <PersonMenu person={person} />}
     </li>
   );

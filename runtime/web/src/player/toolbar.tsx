@@ -121,6 +121,12 @@ function MoreMenu({ tools, onClose }: { tools: Tool[]; onClose: () => void }): J
   const element = useRef<HTMLDivElement>(null);
   useEffect(() => {
     element.current?.querySelector("button")?.focus();
+    const elsewhere = ({ target }: PointerEvent): void => {
+      // Presses on the toolbar are its own: the button that opened this closes it.
+      if (target instanceof Element && !target.closest(".toolbar-place")) onClose();
+    };
+    document.addEventListener("pointerdown", elsewhere, { capture: true });
+    return () => document.removeEventListener("pointerdown", elsewhere, { capture: true });
   }, []);
   return (
     <div
