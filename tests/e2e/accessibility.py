@@ -8,7 +8,7 @@ from typing import Any
 from playwright.sync_api import Page
 
 AXE = Path(__file__).resolve().parents[2] / "runtime/web/node_modules/axe-core/axe.min.js"
-_GRAVE = ("serious", "critical")
+GRAVE = ("serious", "critical")
 
 # What fades in has no contrast yet: whatever comes to an end is waited for.
 _RUN = """async () => {
@@ -25,7 +25,7 @@ def findings(page: Page) -> list[dict[str, Any]]:
     """What axe calls serious or critical; each with rule, sentence and the first places."""
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(AXE.read_text(encoding="utf-8"))
-    return [found for found in page.evaluate(_RUN) if found["impact"] in _GRAVE]
+    return [found for found in page.evaluate(_RUN) if found["impact"] in GRAVE]
 
 
 def assert_accessible(page: Page, what: str) -> None:
