@@ -121,7 +121,11 @@ def test_touch_paints_and_types_on_a_phone(enter: Enter) -> None:
     phone.eventually("a touch", lambda: (phone.marker() or {}).get("inputs", 0), lambda n: n > 0)
     keys = phone.wait_for_picture()["keys"]
     phone.seen("more-button").click()
+    phone.page.touchscreen.tap(*phone.point(0.2, 0.5))
+    expect(phone.seen("keyboard-button")).to_have_count(0)
+    phone.seen("more-button").click()
     phone.seen("keyboard-button").click()
+    expect(phone.seen("text-input").locator("input")).to_be_focused()
     phone.seen("text-input").locator("input").press_sequentially("ok")
     phone.eventually("two characters", lambda: (phone.marker() or {}).get("keys", 0), lambda n: n >= keys + 2)
     phone.seen("text-input").locator("input").press("Backspace")

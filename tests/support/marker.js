@@ -69,6 +69,8 @@
     const width = video.videoWidth, height = video.videoHeight;
     if (!width || !height) return null;
     const top = edge(FIRST_ROW, ROWS, height), rows = height - top;
+    // Before the first frame Chromium may have a picture of two pixels.
+    if (rows < 1) return null;
     canvas = canvas || document.createElement("canvas");
     if (canvas.width !== width || canvas.height !== rows) { canvas.width = width; canvas.height = rows; }
     const context = canvas.getContext("2d", { willReadFrequently: true });
