@@ -1,10 +1,11 @@
 """Two browsers in one session of a deployed lab, optionally while something happens to it.
 
-    python -m tests.deploy.lab_stream --name play.lab.test --address 10.213.88.11 [--title sample] [-- COMMAND ...]
+    python -m tests.deploy.lab_stream --name play.lab.test --address 10.213.88.11 [--title sample] \
+        [-- COMMAND ... [--then COMMAND ...]...]
 
 The owner starts the title from the catalogue, a guest joins by link, both see the same picture move, the owner's click
-lands in it. With a COMMAND (an update, say) the two go on watching until it ends, and requests are made meanwhile.
-Prints one JSON line; exit 0 when everything held. Times are told, never judged.
+lands in it. With a COMMAND (an update, say) the two go on watching until it ends, and requests are made meanwhile; with
+several, through one after the other. Prints one JSON line; exit 0 when everything held. Times are told, never judged.
 """
 
 from __future__ import annotations
@@ -117,8 +118,8 @@ def call(person: Viewer, method: str, path: str, headers: dict[str, str] | None 
 class Session:
     """Owner and guest of one session."""
 
-    def __init__(self, browser: Browser, name: str, title: str) -> None:
-        self.title = title
+    def __init__(self, browser: Browser, name: str, address: str, title: str) -> None:
+        self.name, self.address, self.title = name, address, title
         self.owner = Viewer(browser, f"https://{name}", "owner", ignore_https_errors=True)
         self.guest = Viewer(browser, f"https://{name}", "guest", ignore_https_errors=True)
         self.id = ""
@@ -208,21 +209,34 @@ def watch_while(session: Session, command: list[str], load: Load) -> int:
     return process.returncode
 
 
-def run(options: argparse.Namespace, command: list[str]) -> dict[str, Any]:
+def watched(session: Session, command: list[str], expected_exit: int) -> dict[str, Any]:
+    """Figures of one command while which both watched; raises unless both, the requests and the exit code held."""
+    session.record()
+    load, started = Load(session.address, session.name), time.monotonic()
+    code = watch_while(session, command, load)
+    seconds = round(time.monotonic() - started, 1)
+    figures = {"seconds": seconds, "exit": code, "requests": load.requests, "failed_requests": len(load.failures)}
+    what = " ".join(command[-4:])
+    if load.failures:
+        raise ScenarioError(f"{what}: {len(load.failures)} of {load.requests} requests failed: {load.failures[:3]}")
+    if code != expected_exit:
+        raise ScenarioError(f"{what} ended with {code}, not {expected_exit}")
+    return figures | session.still_good()
+
+
+def run(options: argparse.Namespace, commands: list[list[str]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     with sync_playwright() as playwright:
         browser = launch(playwright, options.name, options.address)
-        session = Session(browser, options.name, options.title)
+        session = Session(browser, options.name, options.address, options.title)
         try:
             session.begin()
             result["session"] = session.id
+            exits = (
+                [int(code) for code in options.expect_exits.split(",")] if options.expect_exits else [0] * len(commands)
+            )
+            result["commands"] = [watched(session, *pair) for pair in zip(commands, exits, strict=True)]
             session.record()
-            if command:
-                load = Load(options.address, options.name)
-                result["command_exit"] = watch_while(session, command, load)
-                result |= {"requests": load.requests, "failed_requests": len(load.failures)}
-                if load.failures:
-                    raise ScenarioError(f"{len(load.failures)} of {load.requests} requests failed: {load.failures[:3]}")
             result |= session.still_good()
             session.end()
         finally:
@@ -236,17 +250,16 @@ def main() -> int:
     parser.add_argument("--name", required=True)
     parser.add_argument("--address", required=True)
     parser.add_argument("--title", default="sample")
-    parser.add_argument("--expect-exit", type=int, default=0, help="what the command must answer")
-    own, _, command = (" ".join(sys.argv[1:])).partition(" -- ")
+    parser.add_argument("--expect-exits", default="", help="what each command must answer, by commas; 0 unless said")
+    own, _, rest = " ".join(sys.argv[1:]).partition(" -- ")
     options = parser.parse_args(own.split())
     try:
-        result = run(options, command.split())
+        result = run(options, [command.split() for command in rest.split(" --then ") if command])
     except (ScenarioError, Error) as error:
         print(json.dumps({"held": False, "error": str(error)}))
         return 1
-    held = result.get("command_exit", 0) == options.expect_exit
-    print(json.dumps({"held": held, **result}))
-    return 0 if held else 1
+    print(json.dumps({"held": True, **result}))
+    return 0
 
 
 if __name__ == "__main__":
