@@ -114,7 +114,8 @@ class WebKit:
         return str(found[_ELEMENT])
 
     def click(self, selector: str) -> None:
-        """As a person does: scrolled into view, with a real press."""
+        """As a person does: with a real press, on what was scrolled to where nothing sticky covers it."""
+        self.run("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
         self.command("POST", f"/element/{self.element(selector)}/click")
 
     def write(self, selector: str, text: str) -> None:
