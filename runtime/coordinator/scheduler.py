@@ -160,7 +160,7 @@ def place(
         return Refusal("busy", f"No free slot on {best.host.name}.")
     why = (
         f"{policy.replace('_', ' ')}: {best.host.name} has {best.free} of {best.capacity} slots free; "
-        f"{fitting} host(s) could take it"
+        f"{fitting} {'host' if fitting == 1 else 'hosts'} could take it"
     )
     return Placement(best.host.name, slot, gpu_of(best.host, slot), why)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.winsim import scenario
+
 from .lab import Lab, missing
 from .rendering import render
 from .running import BIN, PROJECT, Run, ansible_environment
@@ -43,6 +45,16 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     if not (BIN / "ansible-playbook").exists():
         pytest.skip(NO_ANSIBLE)
     return render(tmp_path_factory.mktemp("render"))
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What all simulated Windows hosts of a run have in common."""
+    if not (BIN / "ansible-playbook").exists():
+        pytest.skip(NO_ANSIBLE)
+    folder = tmp_path_factory.mktemp("simulated")
+    scenario.prepare(folder)
+    return folder
 
 
 @pytest.fixture

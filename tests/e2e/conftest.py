@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 from runtime.demo.stack import DemoOptions
 from tests.conftest import LONG_LIVED
 
+from .netns import Network, missing
 from .stage import Stage
+from .stock_page import served_stock_page
 from .viewer import Viewer, chromium_path, launch
 
 Enter = Callable[..., Viewer]
@@ -64,6 +67,24 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     processes, ports = running.stack.leftovers()
     assert not processes, f"left running: {processes}"
     assert not ports, f"left open: {ports}"
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    """A network of the module's own, whose link tests may spoil."""
+    if reason := missing():
+        pytest.skip(reason)
+    with Network(tmp_path_factory.mktemp("network")) as made:
+        yield made
+    namespaces = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    assert made.name not in namespaces
+
+
+@pytest.fixture(scope="module")
+def stock_page() -> Iterator[str]:
+    """Address of Epic's page, served from a foreign origin as an integrator would."""
+    with served_stock_page() as address:
+        yield address
 
 
 @pytest.fixture

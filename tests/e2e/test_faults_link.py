@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from .netns import Network, missing
+from .netns import Network
 
 _ECHO = """
 import socket
@@ -23,15 +23,6 @@ while True:
     echo.sendto(data, address)
 """
 _QUIET_SECONDS = 0.5
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    if reason := missing():
-        pytest.skip(reason)
-    with Network(tmp_path_factory.mktemp("network")) as made:
-        yield made
-    assert made.name not in subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
 
 
 @dataclass

@@ -12,21 +12,13 @@ import pytest
 from playwright.sync_api import Browser, Playwright
 
 from .faults import TITLE, Processes, Unbroken, clicks_land, kill, options, record, watch
-from .netns import Network, missing
+from .netns import Network
 from .stage import Stage
 from .stock_page import open_stock_page, served_stock_page
 from .viewer import Viewer
 
 ROUND_TRIP_MS = 50
 PATIENCE_SECONDS = 60.0
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    if reason := missing():
-        pytest.skip(reason)
-    with Network(tmp_path_factory.mktemp("network")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

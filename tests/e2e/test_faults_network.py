@@ -12,21 +12,13 @@ from playwright.sync_api import Browser, Playwright
 from runtime.demo.stack import DemoOptions
 
 from .faults import TITLE, Unbroken, clicks_land, record, small_title
-from .netns import Network, missing
+from .netns import Network
 from .stage import Stage
 from .stock_page import open_stock_page, served_stock_page
 from .viewer import Viewer
 
 PATIENCE_SECONDS = 75.0
 AWAY_MS = 5000
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    if reason := missing():
-        pytest.skip(reason)
-    with Network(tmp_path_factory.mktemp("network")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -15,16 +15,10 @@ from playwright.sync_api import Browser
 
 from .faults import TITLE, Processes, Unbroken, clicks_land, kill, options, record, watch
 from .stage import Stage
-from .stock_page import open_stock_page, served_stock_page
+from .stock_page import open_stock_page
 from .viewer import Viewer
 
 PATIENCE_SECONDS = 60.0
-
-
-@pytest.fixture(scope="module")
-def stock_page() -> Iterator[str]:
-    with served_stock_page() as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from runtime.demo.stack import DemoOptions
 
 from .faults import record, watch
-from .netns import Network, missing
+from .netns import Network
 from .stage import Stage
 from .viewer import Viewer
 
@@ -27,14 +27,6 @@ MUCH_LESS = 0.6
 # equally hard to encode in every second, and for figures that the relay takes once a second.
 AS_BEFORE = 0.8
 WINDOWS = 4
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    if reason := missing():
-        pytest.skip(reason)
-    with Network(tmp_path_factory.mktemp("network")) as made:
-        yield made
 
 
 def _titles(content: dict[str, Any]) -> None:

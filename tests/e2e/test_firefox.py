@@ -16,7 +16,6 @@ from tests.security.people import Person
 
 from .firefox import FirefoxPage, firefox_path, running_firefox
 from .stage import Stage
-from .stock_page import served_stock_page
 
 # Firefox fetches its H.264 decoder from its makers at run time; VP8 it has.
 TITLE = "sample-vp8"
@@ -24,12 +23,6 @@ _LONGEST_SECONDS = 220.0
 _CONTROL = "document.querySelector('[data-testid=player]')?.dataset.control"
 
 pytestmark = pytest.mark.skipif(firefox_path() is None, reason="no Firefox is installed (apt install firefox-esr)")
-
-
-@pytest.fixture(scope="module")
-def stock_page() -> Iterator[str]:
-    with served_stock_page() as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

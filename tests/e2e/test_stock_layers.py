@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page
 from runtime.demo.stack import DemoOptions
 
 from .stage import Stage
-from .stock_page import open_stock_page, served_stock_page
+from .stock_page import open_stock_page
 from .viewer import SUPPORT, Viewer
 
 TITLE = "browser"
@@ -22,12 +22,6 @@ LAYERS = [["high", 1], ["middle", 2], ["low", 4]]
 WIDTHS = {"High": 960, "Medium": 480, "Low": 240}
 PICTURES = 50
 PATIENCE_SECONDS = 60.0
-
-
-@pytest.fixture(scope="module")
-def stock_page() -> Iterator[str]:
-    with served_stock_page() as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

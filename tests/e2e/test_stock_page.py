@@ -11,15 +11,8 @@ from playwright.sync_api import Browser
 from runtime.demo.stack import DemoOptions
 
 from .stage import Stage
-from .stock_page import open_stock_page, served_stock_page
+from .stock_page import open_stock_page
 from .viewer import Viewer
-
-
-@pytest.fixture(scope="module")
-def stock_page() -> Iterator[str]:
-    """Address of the page, served from a foreign origin as an integrator would."""
-    with served_stock_page() as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

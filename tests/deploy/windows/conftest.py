@@ -5,18 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.running import BIN
 from tests.deploy.simulated import SimulatedHost, simulated_host
-from tests.lab.winsim import scenario
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not (BIN / "ansible-playbook").exists():
-        pytest.skip("Ansible is not installed in this environment: pip install --requirement requirements/deploy.txt")
-    folder = tmp_path_factory.mktemp("simulated")
-    scenario.prepare(folder)
-    return folder
 
 
 @pytest.fixture
