@@ -9,7 +9,7 @@ import pytest
 from runtime.chassis.clock import ManualClock
 from runtime.protocol.states import SessionState
 from tests.support.coordinator.fake_host import FakeHost
-from tests.support.coordinator.stand import Answer, Stand, Viewer
+from tests.support.coordinator.stand import Answer, Stand, Viewer, until
 
 HOUR_MS = 3_600_000
 START = 1_800_000_000_000
@@ -99,6 +99,7 @@ async def test_who_may_extend_what(stand: Stand) -> None:
     host.auto = False
     starting = await owner.start("sample")
     assert (await _extend(owner, starting)).code == "session_not_ready"
+    await until(lambda: starting["id"] in host.sessions, "the host got it")
     await host.go(starting["id"], SessionState.READY)
 
 
