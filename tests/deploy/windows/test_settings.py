@@ -51,3 +51,19 @@ def test_a_time_zone_that_windows_does_not_know_is_named(host: SimulatedHost) ->
     done = settings(host, windows_base_time_zone="Europe/Berlin")
     assert done.code == 2
     assert "The specified timezone: Europe/Berlin isn't supported" in " ".join(done.output.split())
+
+
+def test_exclusions_of_a_domain_s_policy_stay(host: SimulatedHost) -> None:
+    policy = "HKLM:\\SOFTWARE\\Policies\\Microsoft\\Windows Defender\\Exclusions"
+    theirs = [
+        {"path": policy, "name": "Exclusions_Paths", "data": 1, "type": "dword"},
+        {"path": f"{policy}\\Paths", "name": "D:\\Databases", "data": "0", "type": "string"},
+    ]
+    done = host.play([{"ansible.windows.win_regedit": value} for value in theirs])
+    assert done.code == 0, done.output
+    for chosen in (False, True, False):
+        done = settings(host, windows_base_defender_exclusions=chosen)
+        assert done.code == 0, done.output
+        ours = ["c:\\pixelstream", "c:\\pixelstreamtitles"] if chosen else []
+        assert defender_exclusions(host.state()) == [*ours, "d:\\databases"]
+    assert (done := settings(host)).changed() == 0, done.output

@@ -62,7 +62,7 @@ def _data(arguments: Arguments) -> Any:
 
 def _remove(state: State, arguments: Arguments, key: str, name: str) -> Result:
     keys = state.section("registry")
-    if arguments.get("delete_key") or not arguments.get("name"):
+    if arguments.get("delete_key") and not name:
         gone = [known for known in keys if known == key or known.startswith(key + "\\")]
         for known in gone:
             state.drop(keys, known)
