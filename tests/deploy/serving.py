@@ -1,4 +1,6 @@
-"""A real nginx with a configuration that the role rendered, changed only in where it is and what stands behind it."""
+"""Web servers for tests: a real nginx with a configuration that the role rendered, changed only in where it is and what
+stands behind it; and plain files.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,21 @@ import socket
 import ssl
 import subprocess
 import time
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 needs_nginx = pytest.mark.skipif(not Path(NGINX).exists(), reason="nginx is not installed: apt-get install nginx-light")
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    """Serves a folder and says nothing of it."""
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
+        """Requests are not of interest."""
 
 
 def free_port() -> int:
