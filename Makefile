@@ -40,7 +40,7 @@ format: python ## put sources into their one layout
 	@$(PYTHON) .ci/setup.py lint
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: python ## measure (NAME=relay|control_plane|start|pages); the last line is one JSON object
+bench: python ## measure (NAME=relay|relay_soak|control_plane|start|pages); the last line is one JSON object
 	@$(if $(filter $(BENCHES),$(NAME)),,echo "no bench is called '$(NAME)'; say make bench NAME= one of: $(BENCHES)" >&2; exit 2)
 	@$(PYTHON) .ci/setup.py check >&2
 	@exec $(BIN)/python -m tests.bench.$(NAME)

@@ -40,6 +40,7 @@ SHARED_FACTS = (
     "site_name",
     "titles",
     "turn_public_name",
+    "update_serial",
 )
 SECRETS = (
     "vault_control_secret",

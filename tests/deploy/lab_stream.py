@@ -210,7 +210,7 @@ def watch_while(session: Session, command: list[str], load: Load) -> int:
 
 
 def watched(session: Session, command: list[str], expected_exit: int) -> dict[str, Any]:
-    """Figures of one command while which both watched; raises unless both, the requests and the exit code held."""
+    """Figures of one command during which both watched; raises unless both, the requests and the exit code held."""
     session.record()
     load, started = Load(session.address, session.name), time.monotonic()
     code = watch_while(session, command, load)
