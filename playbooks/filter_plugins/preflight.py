@@ -40,6 +40,15 @@ SHARED_FACTS = (
     "site_name",
     "titles",
     "turn_public_name",
+)
+# What playbooks are told by -e; docs/operators.md describes them.
+SWITCHES = (
+    "drain_wait_seconds",
+    "remove_host_force",
+    "restore_file",
+    "status_file",
+    "uninstall",
+    "uninstall_data",
     "update_serial",
 )
 SECRETS = (
@@ -82,7 +91,7 @@ MAGIC = (
 
 def known_variables(roles_directory: str) -> list[str]:
     """Return every variable name that a role, or Ansible itself, reads."""
-    names = {*SHARED_FACTS, *SECRETS, *MAGIC}
+    names = {*SHARED_FACTS, *SWITCHES, *SECRETS, *MAGIC}
     for path in Path(roles_directory).glob("*/meta/argument_specs.yml"):
         names |= set(yaml.safe_load(path.read_text())["argument_specs"]["main"].get("options") or {})
     return sorted(names)

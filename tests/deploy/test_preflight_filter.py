@@ -173,6 +173,12 @@ def test_every_shared_fact_is_described_in_the_example() -> None:
     assert not missing, "describe them in inventory/example"
 
 
+def test_every_switch_of_a_playbook_is_known_and_described() -> None:
+    page = (PROJECT / "docs/operators.md").read_text()
+    assert [name for name in plugin.SWITCHES if f"-e {name}=" not in page] == []
+    assert names.unknown_names(plugin.SWITCHES, plugin.known_variables(str(PROJECT / "roles"))) == []
+
+
 @pytest.mark.parametrize(
     ("certificate", "words"),
     [
