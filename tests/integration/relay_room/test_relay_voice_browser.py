@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ async def join(page: Page, relay: RelayProcess, name: str, role: Role) -> None:
     await page.evaluate(CALL, [f"ws://{relay.public}/room", relay.token(name, role)])
 
 
+async def heard(page: Page) -> dict[str, Any]:
+    """What ``ENERGY`` says once there is sound. ``wait_for_function`` would not do: it takes a promise for true."""
+    async with asyncio.timeout(2 * DEADLINE_SECONDS):
+        while True:
+            found: dict[str, Any] = await page.evaluate(ENERGY)
+            if found["energy"] > 0.01:
+                return found
+            await asyncio.sleep(0.05)
+
+
 async def test_two_browsers_talk(tmp_path: Path) -> None:
     async with running_relay(tmp_path) as relay, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -84,10 +95,7 @@ async def test_two_browsers_talk(tmp_path: Path) -> None:
             await join(pages[0], relay, "anna", Role.OWNER)
             await join(pages[1], relay, "ben", Role.WATCHER)
             for page in pages:
-                await page.wait_for_function(
-                    f"async () => (await ({ENERGY})()).energy > 0.01", timeout=2000 * DEADLINE_SECONDS
-                )
-                found: dict[str, Any] = await page.evaluate(ENERGY)
+                found = await heard(page)
                 assert found["state"] == "connected"
                 assert found["lost"] <= 0, "pauses must not read as loss"
             await pages[0].wait_for_function(
