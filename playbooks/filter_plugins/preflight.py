@@ -112,7 +112,8 @@ def inventory_findings(host: Mapping[str, Any], groups: Mapping[str, list[str]])
     direct = host.get("edge_mode", "central") == "direct"
     if host.get("edge_mode", "central") not in ("central", "direct"):
         findings.append(f"edge_mode is {host['edge_mode']}, but must be central or direct.")
-    if {"coordinator", "streaming"} & set(mine) and not host.get("private_address"):
+    database = "mongodb" in mine and host.get("mongodb_engine") == "packages"
+    if (database or {"coordinator", "streaming"} & set(mine)) and not host.get("private_address"):
         findings.append(
             "private_address is missing: the address at which the other machines of this inventory reach this one. "
             "Set it beside the host in hosts.yml."
@@ -122,7 +123,7 @@ def inventory_findings(host: Mapping[str, Any], groups: Mapping[str, list[str]])
             "edge_mode is direct, so this host needs host_public_name, its own DNS name. "
             "Set it beside the host in hosts.yml."
         )
-    findings += _database_findings(host, groups)
+    findings += _database_findings(host, groups) + _file_findings(host)
     first, count = int(host.get("relay_port_first", 8900)), int(host.get("relay_port_count", 100))
     if not 1024 <= first <= first + count - 1 <= 65535:
         findings.append(
@@ -158,6 +159,31 @@ def _database_findings(host: Mapping[str, Any], groups: Mapping[str, list[str]])
         findings.append(
             f"the group mongodb has {members} machines, of which no majority is left when one fails. Use one or three."
         )
+    return findings
+
+
+def _file_findings(host: Mapping[str, Any]) -> list[str]:
+    """Return which files that this host's roles copy from this computer are not there."""
+    mine, mode = set(host["group_names"]), host.get("tls_mode", "own_ca")
+    names = []
+    if mode == "files" and "coordinator" in mine:
+        names += ["tls_certificate_file", "tls_private_key_file"]
+    if mode != "own_ca":
+        names.append("tls_private_authority_file")
+    if mode == "acme":
+        names.append("tls_acme_authority_file")
+    if host.get("mongodb_engine") == "packages" and {"coordinator", "mongodb"} & mine:
+        names.append("mongodb_repository_key")
+    findings = []
+    for name in names:
+        value = str(host.get(name) or "")
+        path = Path(value).expanduser()
+        if value and not path.is_absolute():
+            findings.append(f"{name} is {value}, which is no full path. Begin it with / or the variable inventory_dir.")
+        elif value and not path.exists():
+            findings.append(
+                f"{name} is {value}, but this computer has no such file. Correct it, or put it there."
+            )
     return findings
 
 

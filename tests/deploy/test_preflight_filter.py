@@ -73,11 +73,48 @@ def test_a_good_inventory_has_no_finding() -> None:
             {"coordinator": ["gpu1"], "mongodb": ["a", "b"]},
             "Use one or three",
         ),
+        (
+            {"group_names": ["mongodb"], "mongodb_engine": "packages", "private_address": ""},
+            GROUPS,
+            "private_address is missing",
+        ),
+        (
+            {"group_names": ["coordinator"], "tls_mode": "files", "tls_private_key_file": "/nowhere/site.key"},
+            GROUPS,
+            "tls_private_key_file is /nowhere/site.key, but this computer has no such file",
+        ),
+        (
+            {"tls_mode": "acme", "tls_private_authority_file": "authority.pem"},
+            GROUPS,
+            "tls_private_authority_file is authority.pem, which is no full path",
+        ),
+        (
+            {"tls_mode": "acme", "tls_acme_authority_file": "/nowhere/acme.pem"},
+            GROUPS,
+            "tls_acme_authority_file",
+        ),
+        (
+            {"group_names": ["mongodb"], "mongodb_engine": "packages", "mongodb_repository_key": "/nowhere/key.asc"},
+            GROUPS,
+            "mongodb_repository_key",
+        ),
     ],
 )
 def test_inventory_findings(change: dict[str, Any], groups: dict[str, list[str]], words: str) -> None:
     found = plugin.inventory_findings({**GPU, **change}, groups)
     assert any(words in finding for finding in found), found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tls_private_authority_file": "/nowhere/authority.pem"},  # own_ca reads none
+        {"tls_mode": "acme", "tls_private_authority_file": __file__, "tls_acme_authority_file": ""},
+        {"mongodb_repository_key": "/nowhere/key.asc"},  # of no use to the embedded database
+    ],
+)
+def test_only_files_that_are_read_are_looked_for(change: dict[str, Any]) -> None:
+    assert plugin.inventory_findings({**GPU, **change}, GROUPS) == []
 
 
 @pytest.mark.parametrize(
