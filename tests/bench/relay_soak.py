@@ -32,8 +32,9 @@ from runtime.chassis.clock import SystemClock
 from runtime.chassis.entropy import new_session_id
 from runtime.chassis.tokens import TokenSigner
 from runtime.protocol.states import Role
-from tests.integration.relay_room.relay_harness import KEY, STREAMER_SECRET, Socket, person, until, up, write_config
+from tests.integration.relay_room.relay_harness import KEY, STREAMER_SECRET, Socket, person, up, write_config
 from tests.support.media_peer import VP8_DELTA, VP8_KEYFRAME, RawPeer
+from tests.support.waiting import until
 
 FPS, PACKETS_PER_FRAME, PACKET_BYTES = 30, 2, 1200
 SAMPLE_SECONDS = 20.0

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from tornado.websocket import WebSocketClosedError
 
-from tests.integration.relay_room.relay_harness import Player, Socket, until, up
+from tests.integration.relay_room.relay_harness import Player, Socket, up
+from tests.support.waiting import until
 
 from .conftest import TITLE, Live
 from .people import secret_of

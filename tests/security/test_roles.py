@@ -22,7 +22,8 @@ from runtime.chassis.entropy import new_session_id
 from runtime.chassis.tokens import TokenSigner, new_signing_key
 from runtime.protocol import datachannel as dc
 from runtime.protocol.states import Role
-from tests.integration.relay_room.relay_harness import Player, Socket, until, up
+from tests.integration.relay_room.relay_harness import Player, Socket, up
+from tests.support.waiting import until
 
 from .conftest import Live
 from .people import secret_of

@@ -22,9 +22,9 @@ from runtime.demo.processes import free_port
 from runtime.demo.stack import DemoOptions, DemoStack
 from runtime.protocol.errors import ServiceError
 from runtime.session_server.process.base import MARK_VARIABLE
+from tests.support.waiting import until
 
 from .coordinator.database import ferretdb_command
-from .session_server.host import eventually
 from .tcp_proxy import TcpProxy
 
 _STUBS = Path(__file__).resolve().parent / "session_server"
@@ -157,7 +157,7 @@ class Arena:
             answer = json.loads(reply.body)
             return True
 
-        await eventually(answered, f"an answer to {method} {path}", PATIENCE_SECONDS)
+        await until(answered, f"an answer to {method} {path}", PATIENCE_SECONDS)
         return answer
 
     async def create(self, title: str, *, wait: bool = False) -> str:
@@ -177,7 +177,7 @@ class Arena:
             assert seen["state"] in states or seen["state"] not in FINAL, seen
             return seen["state"] in states
 
-        await eventually(reached, f"{' or '.join(states)} of {session_id}", PATIENCE_SECONDS)
+        await until(reached, f"{' or '.join(states)} of {session_id}", PATIENCE_SECONDS)
         return seen
 
     # --- the host's side ---
@@ -220,7 +220,7 @@ class Arena:
         """Kill a service of the stack."""
         process = self.stack.processes[name]
         os.kill(process.pid, signal.SIGKILL)
-        await eventually(lambda: process.exit_code is not None, f"the death of the {name}")
+        await until(lambda: process.exit_code is not None, f"the death of the {name}")
 
     async def kill_service(self, name: str) -> None:
         """Kill a service and start it again."""
@@ -251,12 +251,12 @@ class Arena:
         """No session lives, no process of one runs, the slot is free again."""
         live = await self.call("GET", "/sessions?state=live")
         assert live["items"] == []
-        await eventually(lambda: not self.marked(), "the end of all sessions' processes", PATIENCE_SECONDS)
+        await until(lambda: not self.marked(), "the end of all sessions' processes", PATIENCE_SECONDS)
 
         async def free() -> bool:
             return await self.free_slots() == 1
 
-        await eventually(free, "the slot to be free again", PATIENCE_SECONDS)
+        await until(free, "the slot to be free again", PATIENCE_SECONDS)
 
     async def clear(self) -> None:
         """After a row that failed: end what it left, so that the next one fails only for reasons of its own."""
@@ -269,7 +269,7 @@ class Arena:
         async def over() -> bool:
             return (await self.call("GET", "/sessions?state=live"))["items"] == []
 
-        await eventually(over, "the end of what a failed row left", PATIENCE_SECONDS)
+        await until(over, "the end of what a failed row left", PATIENCE_SECONDS)
 
 
 @asynccontextmanager

@@ -11,7 +11,6 @@ import asyncio
 import secrets
 import socket
 import struct
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -33,16 +32,6 @@ ABS_SEND_TIME = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 VIDEO_PT, RTX_PT, AUDIO_PT = 96, 97, 111
 VIDEO_SSRC, AUDIO_SSRC = 1111, 2222
 FEEDBACK = ("nack", "nack pli", "ccm fir", "goog-remb")
-
-
-async def until(condition: Callable[[], Any], seconds: float = 5.0, what: str = "") -> Any:
-    """Wait until ``condition`` is true and return its value; fail after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what or condition}")
-        await asyncio.sleep(0.005)
-    return value
 
 
 class _Dtls(RTCDtlsTransport):

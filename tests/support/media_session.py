@@ -7,7 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from runtime.relay.rtc.hub import MediaHub, MediaSettings
-from tests.support.media_peer import RawPeer, until
+from tests.support.media_peer import RawPeer
+from tests.support.waiting import until
 
 
 class Recorder:

@@ -25,19 +25,10 @@ from runtime.protocol.datachannel import FROM_STREAMER, text_of
 from runtime.streamer import marker
 from runtime.streamer.marker import MarkerReading
 from runtime.streamer.messages import from_player
+from tests.support.waiting import until
 
 SECRET = "s3cretpathpart"
 T = TypeVar("T")
-
-
-async def until(condition: Callable[[], T], what: str, seconds: float = 20.0) -> T:
-    """The first true value of ``condition``; fail when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what}")
-        await asyncio.sleep(0.01)
-    return value
 
 
 class _Socket(WebSocketHandler):

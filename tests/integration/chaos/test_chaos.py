@@ -16,7 +16,7 @@ import pytest_asyncio
 from runtime.chassis.client import PeerUnreachableError
 from tests.support.chaos import LEASE_SECONDS, Arena, arena
 from tests.support.coordinator.database import engines
-from tests.support.session_server.host import eventually
+from tests.support.waiting import until
 
 LIVES = "lives"
 
@@ -96,7 +96,7 @@ async def use_and_end(stage: Arena, session: str, others: list[str]) -> None:
             return False  # the relay is just being started again
         return (await stage.session(session))["state"] == "streaming"
 
-    await eventually(streams, "streaming")
+    await until(streams, "streaming")
     await stage.call("DELETE", f"/sessions/{session}")
 
 
@@ -126,7 +126,7 @@ async def starting(stage: Arena) -> list[str]:
     async def process_up() -> bool:
         return any(step["step"] == "process_up" for step in (await stage.session(session))["steps"])
 
-    await eventually(process_up, "the title's process")
+    await until(process_up, "the title's process")
     return [session]
 
 

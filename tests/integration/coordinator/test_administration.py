@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.coordinator.stand import Stand, until
+from tests.support.coordinator.stand import Stand
+from tests.support.waiting import until
 
 TITLE = {"name": "sample", "warm": 0}
 

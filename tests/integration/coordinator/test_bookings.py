@@ -11,7 +11,8 @@ import pytest
 from runtime.chassis.clock import ManualClock
 from runtime.protocol.states import SessionState
 from tests.support.coordinator.fake_host import FakeHost
-from tests.support.coordinator.stand import Stand, Viewer, until
+from tests.support.coordinator.stand import Stand, Viewer
+from tests.support.waiting import until
 
 TITLE = {"name": "sample", "display_name": {"en": "Sample"}}
 MINUTE = 60_000

@@ -9,7 +9,8 @@ import pytest
 from runtime.chassis.clock import ManualClock
 from runtime.protocol.states import SessionState
 from tests.support.coordinator.fake_host import FakeHost
-from tests.support.coordinator.stand import Answer, Stand, Viewer, until
+from tests.support.coordinator.stand import Answer, Stand, Viewer
+from tests.support.waiting import until
 
 HOUR_MS = 3_600_000
 START = 1_800_000_000_000

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.support.coordinator.events import follow
-from tests.support.coordinator.stand import Stand, Viewer, until
+from tests.support.coordinator.stand import Stand, Viewer
+from tests.support.waiting import until
 
 TITLE = {"name": "sample"}
 

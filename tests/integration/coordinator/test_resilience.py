@@ -13,7 +13,8 @@ from runtime.coordinator.app import Coordinator
 from runtime.protocol.states import EndReason, SessionState
 from tests.support.coordinator.database import DatabaseProcess, database, engines
 from tests.support.coordinator.events import EventStream, follow
-from tests.support.coordinator.stand import Stand, until
+from tests.support.coordinator.stand import Stand
+from tests.support.waiting import until
 
 TITLE = {"name": "sample"}
 

@@ -18,7 +18,8 @@ import pytest
 
 from runtime.coordinator.config import CoordinatorConfig
 from tests.support.coordinator.database import free_port
-from tests.support.coordinator.stand import Stand, Viewer, until
+from tests.support.coordinator.stand import Stand, Viewer
+from tests.support.waiting import until
 
 TITLE = {"name": "sample"}
 NGINX = """

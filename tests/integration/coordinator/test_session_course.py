@@ -5,7 +5,8 @@ from __future__ import annotations
 from runtime.chassis.clock import SystemClock
 from runtime.chassis.tokens import TokenVerifier
 from runtime.protocol.states import EndReason, Role, SessionState
-from tests.support.coordinator.stand import Stand, until
+from tests.support.coordinator.stand import Stand
+from tests.support.waiting import until
 
 TITLE = {"name": "sample", "display_name": {"en": "Sample"}, "limits": {"max_sessions": 5}}
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.coordinator.database import DatabaseProcess
 from tests.support.coordinator.replica_set import ReplicaSet, replica_set
-from tests.support.coordinator.stand import Answer, Stand, Viewer, until
+from tests.support.coordinator.stand import Answer, Stand, Viewer
+from tests.support.waiting import until
 
 TITLE = {"name": "sample"}
 _PEOPLE, _EACH = 6, 5

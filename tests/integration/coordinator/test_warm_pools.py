@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.protocol.states import EndReason, SessionState
-from tests.support.coordinator.stand import Stand, until
+from tests.support.coordinator.stand import Stand
+from tests.support.waiting import until
 
 WARM = {"name": "sample", "warm": 1}
 

@@ -15,7 +15,8 @@ from tornado.web import Application, RequestHandler
 
 from runtime.chassis.clock import ManualClock
 from runtime.coordinator.domain.webhook import PAUSES_SECONDS
-from tests.support.coordinator.stand import Stand, until
+from tests.support.coordinator.stand import Stand
+from tests.support.waiting import until
 
 TITLE = {"name": "sample"}
 

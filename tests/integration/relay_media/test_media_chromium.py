@@ -12,8 +12,8 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.support.lossy_link import LossyLink
-from tests.support.media_peer import until
 from tests.support.media_session import Session, SessionMaker
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -106,7 +106,7 @@ async def test_a_browser_without_an_estimate_of_its_own_tells_arrival_times(sess
     egress = session.hub._players["p1"].egress
     assert egress is not None
     assert egress._estimate is not None
-    await until(lambda: session.hub.stats().players[0].estimate_bps, 10)
+    await until(lambda: session.hub.stats().players[0].estimate_bps, seconds=10)
     later = await wait_for(player, "s.frames > 60")
     assert later["lost"] == 0
     await publisher.close()
@@ -116,7 +116,7 @@ async def test_a_browser_without_an_estimate_of_its_own_tells_arrival_times(sess
 async def test_data_passes_between_pages(session: Session, browser: Browser) -> None:
     publisher = await publish(session, browser, "VP8")
     player = await join(session, browser, "p1")
-    await until(lambda: session.events.named("player_open") and session.events.named("streamer_open"), 10)
+    await until(lambda: session.events.named("player_open") and session.events.named("streamer_open"), seconds=10)
     await player.evaluate("() => channel.send(new Uint8Array([60, 65, 0]))")
     await until(lambda: ("player_data", "p1", b"\x3c\x41\x00") in session.events.events)
     assert session.hub.send_to_player("p1", bytes(200_000))
@@ -135,7 +135,7 @@ async def test_a_player_keeps_its_connection_when_the_streamer_comes_back(
     player = await join(session, browser, "p1")
     before = await wait_for(player, "s.frames > 20")
     await publisher.evaluate("() => leave()")
-    await until(lambda: session.events.named("streamer_closed"), 10)
+    await until(lambda: session.events.named("streamer_closed"), seconds=10)
     again = await publish(session, browser, codec)
     after = await wait_for(player, f"s.frames > {before['frames'] + 40}")
     assert after["connection"] == "connected"
@@ -174,7 +174,7 @@ async def test_a_bad_link_still_shows_a_picture(make_session: SessionMaker, brow
     publisher = await publish(session, browser, "VP8")
     player = await join(session, browser, "p1")
     started = await wait_for(player, "s.frames > 10 && s.samples > 0", 30)
-    await until(lambda: session.events.named("player_open"), 10)
+    await until(lambda: session.events.named("player_open"), seconds=10)
     for i in range(20):
         assert session.hub.send_to_player("p1", bytes(1000 + i))
     later = await wait_for(player, f"s.frames > {started['frames'] + 100} && s.rtx > 0", 40)
@@ -223,7 +223,7 @@ async def test_temporal_layers_of_a_browser(session: Session, browser: Browser, 
     session.hub.limit_layers("thin", None, 1)
     egress = session.hub._players["thin"].egress
     assert egress is not None
-    await until(lambda: (video := egress.video()) is not None and video.thinner is not None, 10)
+    await until(lambda: (video := egress.video()) is not None and video.thinner is not None, seconds=10)
     first, beside = await sample(thin), await sample(full)
     later = await wait_for(thin, f"s.frames > {first['frames'] + 25}", 30)
     whole = await sample(full)
@@ -231,7 +231,7 @@ async def test_temporal_layers_of_a_browser(session: Session, browser: Browser, 
     assert 0.3 < share < 0.75
     assert later["pli"] == first["pli"]
     session.hub.limit_layers("thin", None)
-    await until(lambda: egress.video().thinner is None or egress.video().thinner.target > 2, 10)  # type: ignore[union-attr]
+    await until(lambda: egress.video().thinner is None or egress.video().thinner.target > 2, seconds=10)  # type: ignore[union-attr]
     first, beside = await sample(thin), await sample(full)
     whole = await wait_for(full, f"s.frames > {beside['frames'] + 40}", 30)
     later = await sample(thin)

@@ -8,8 +8,9 @@ import pytest
 
 from runtime.relay.core import rtcp
 from tests.support import coded_video
-from tests.support.media_peer import RawPeer, sequence_of, timestamp_of, until
+from tests.support.media_peer import RawPeer, sequence_of, timestamp_of
 from tests.support.media_session import Session
+from tests.support.waiting import until
 
 GROUP = 10
 TICKS = 3000

@@ -9,8 +9,9 @@ import pytest
 
 from runtime.relay.core import rtcp, rtp, sdp
 from runtime.relay.core.transport_cc import Arrivals
-from tests.support.media_peer import FEEDBACK, VP8_DELTA, RawPeer, sequence_of, until
+from tests.support.media_peer import FEEDBACK, VP8_DELTA, RawPeer, sequence_of
 from tests.support.media_session import Session
+from tests.support.waiting import until
 
 STREAMERS_NUMBER = 3
 NATIVE = ("nack", "nack pli", "transport-cc")

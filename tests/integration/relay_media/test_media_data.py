@@ -7,8 +7,8 @@ import asyncio
 from aiortc import RTCDataChannel, RTCDataChannelParameters
 
 from runtime.relay.rtc.hub import MAX_MESSAGE_BYTES
-from tests.support.media_peer import until
 from tests.support.media_session import Session, SessionMaker
+from tests.support.waiting import until
 
 
 async def open_both(session: Session) -> tuple:  # type: ignore[type-arg]

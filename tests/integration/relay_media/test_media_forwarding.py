@@ -21,9 +21,9 @@ from tests.support.media_peer import (
     sequence_of,
     ssrc_of,
     timestamp_of,
-    until,
 )
 from tests.support.media_session import Session, SessionMaker
+from tests.support.waiting import until
 
 
 async def test_packets_arrive_unchanged_but_for_their_numbers(session: Session) -> None:

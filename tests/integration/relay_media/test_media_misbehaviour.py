@@ -15,8 +15,9 @@ from google_crc32c import value as crc32c
 from runtime.relay.core import rtcp
 from runtime.relay.rtc import aiortc_adapter, srtp
 from runtime.relay.rtc.aiortc_adapter import MAX_INBOUND_STREAMS
-from tests.support.media_peer import VIDEO_SSRC, VP8_DELTA, RawPeer, send_frames, until
+from tests.support.media_peer import VIDEO_SSRC, VP8_DELTA, RawPeer, send_frames
 from tests.support.media_session import Session
+from tests.support.waiting import until
 
 
 def _sctp(player: RawPeer, kind: int, body: bytes) -> bytes:
@@ -150,7 +151,7 @@ async def test_data_that_costs_too_much_to_put_in_order_ends_that_player_alone(
         with contextlib.suppress(ConnectionError):
             await bad.dtls._send_data(head + checksum + chunks)
         await asyncio.sleep(0)
-    await until(lambda: session.events.named("player_closed"), 10)
+    await until(lambda: session.events.named("player_closed"), seconds=10)
     assert session.events.named("player_closed") == [
         ("player_closed", "bad", "the peer's data costs too much to put in order")
     ]

@@ -13,9 +13,9 @@ from tests.support.media_peer import (
     send_frames,
     sequence_of,
     ssrc_of,
-    until,
 )
 from tests.support.media_session import Session
+from tests.support.waiting import until
 
 
 async def test_a_lost_packet_comes_back_as_rtx(session: Session) -> None:

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from runtime.relay.core import rtcp
-from tests.support.media_peer import VP8_DELTA, VP8_KEYFRAME, RawPeer, sequence_of, timestamp_of, until
+from tests.support.media_peer import VP8_DELTA, VP8_KEYFRAME, RawPeer, sequence_of, timestamp_of
 from tests.support.media_session import Session, filming
+from tests.support.waiting import until
 
 RID = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
 SIMULCAST = "a=rid:h send\r\na=rid:l send\r\na=simulcast:send h;l\r\n"

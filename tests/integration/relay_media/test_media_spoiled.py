@@ -10,8 +10,9 @@ import pylibsrtp
 import pytest
 
 from tests.support.captured import PACKETS, sealed_sctp, spoiled
-from tests.support.media_peer import VIDEO_PT, VIDEO_SSRC, VP8_DELTA, until
+from tests.support.media_peer import VIDEO_PT, VIDEO_SSRC, VP8_DELTA
 from tests.support.media_session import Session
+from tests.support.waiting import until
 
 SEED = 20_261_128
 ROUNDS = 400

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from runtime.relay.core import rtcp
-from tests.support.media_peer import RawPeer, sequence_of, timestamp_of, until
+from tests.support.media_peer import RawPeer, sequence_of, timestamp_of
 from tests.support.media_session import Session, filming
+from tests.support.waiting import until
 
 PATTERN = (0, 2, 1, 2)
 FRAME_TICKS = 1800

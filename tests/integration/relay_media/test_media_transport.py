@@ -19,8 +19,9 @@ from runtime.relay.rtc.legs import PlayerLeg
 from runtime.relay.rtc.output import Output
 from runtime.relay.rtc.peer import Peer
 from runtime.relay.rtc.srtp import SrtpPair
-from tests.support.media_peer import send_frames, until
+from tests.support.media_peer import send_frames
 from tests.support.media_session import Recorder, Session, SessionMaker, filming
+from tests.support.waiting import until
 
 
 def has_ipv6() -> bool:

@@ -26,6 +26,7 @@ from runtime.chassis.tokens import TokenSigner, new_signing_key
 from runtime.protocol import datachannel as dc
 from runtime.protocol.datachannel import Direction, Vocabulary
 from runtime.protocol.states import Role
+from tests.support.waiting import until
 
 DEADLINE_SECONDS = 15.0
 KEY = new_signing_key()
@@ -42,16 +43,6 @@ def up(name: str, *values: Any) -> bytes:
     shape = UP.named(name)
     assert shape is not None
     return shape.message(*values)
-
-
-async def until(condition: Callable[[], Any], what: str, deadline_seconds: float = DEADLINE_SECONDS) -> None:
-    """Wait until ``condition()`` is true; fail saying ``what`` did not happen."""
-    try:
-        async with asyncio.timeout(deadline_seconds):
-            while not condition():  # noqa: ASYNC110 (conditions are about processes and files too)
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"did not happen within {deadline_seconds} s: {what}") from None
 
 
 class Socket:

@@ -19,7 +19,8 @@ from runtime.chassis.entropy import new_session_id
 from runtime.chassis.tokens import TokenSigner
 from runtime.protocol.control import RelayStatus
 from runtime.protocol.states import EndReason, Role
-from tests.integration.relay_room.relay_harness import KEY, Socket, person, running_relay, until, write_config
+from tests.integration.relay_room.relay_harness import KEY, Socket, person, running_relay, write_config
+from tests.support.waiting import until
 
 SHORT_IDLE = {"idle_seconds": 1.0, "idle_warning_seconds": 2.0}
 

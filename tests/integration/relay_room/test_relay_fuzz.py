@@ -17,9 +17,9 @@ from tests.integration.relay_room.relay_harness import (
     RelayProcess,
     Socket,
     running_relay,
-    until,
     up,
 )
+from tests.support.waiting import until
 
 LIMITS: dict[str, Any] = {
     "bad_messages": 1_000_000,

@@ -13,7 +13,8 @@ from runtime.chassis.clock import SystemClock
 from runtime.chassis.entropy import new_session_id
 from runtime.chassis.tokens import TokenSigner, new_signing_key
 from runtime.protocol.states import Role
-from tests.integration.relay_room.relay_harness import RelayProcess, Socket, person, running_relay, until
+from tests.integration.relay_room.relay_harness import RelayProcess, Socket, person, running_relay
+from tests.support.waiting import until
 
 
 async def test_two_people_meet_talk_and_hand_over_control(tmp_path: Path) -> None:

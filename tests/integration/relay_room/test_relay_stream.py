@@ -22,9 +22,9 @@ from tests.integration.relay_room.relay_harness import (
     Streamer,
     person,
     running_relay,
-    until,
     up,
 )
+from tests.support.waiting import until
 
 
 async def test_a_player_streams_and_controls(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from aiortc.mediastreams import AudioStreamTrack
 from av import AudioFrame
 
 from runtime.protocol.states import Role
-from tests.integration.relay_room.relay_harness import RelayProcess, Socket, person, running_relay, until
+from tests.integration.relay_room.relay_harness import RelayProcess, Socket, person, running_relay
+from tests.support.waiting import until
 
 RATE = 48_000
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from playwright.async_api import Page, async_playwright
 
 from runtime.protocol.states import Role
 from tests.integration.relay_room.relay_harness import DEADLINE_SECONDS, RelayProcess, person, running_relay
+from tests.support.waiting import until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = [
@@ -77,14 +77,10 @@ async def join(page: Page, relay: RelayProcess, name: str, role: Role) -> None:
     await page.evaluate(CALL, [f"ws://{relay.public}/room", relay.token(name, role)])
 
 
-async def heard(page: Page) -> dict[str, Any]:
-    """What ``ENERGY`` says once there is sound. ``wait_for_function`` would not do: it takes a promise for true."""
-    async with asyncio.timeout(2 * DEADLINE_SECONDS):
-        while True:
-            found: dict[str, Any] = await page.evaluate(ENERGY)
-            if found["energy"] > 0.01:
-                return found
-            await asyncio.sleep(0.05)
+async def heard(page: Page) -> dict[str, Any] | None:
+    """What ``ENERGY`` says, once there is sound."""
+    found: dict[str, Any] = await page.evaluate(ENERGY)
+    return found if found["energy"] > 0.01 else None
 
 
 async def test_two_browsers_talk(tmp_path: Path) -> None:
@@ -95,7 +91,8 @@ async def test_two_browsers_talk(tmp_path: Path) -> None:
             await join(pages[0], relay, "anna", Role.OWNER)
             await join(pages[1], relay, "ben", Role.WATCHER)
             for page in pages:
-                found = await heard(page)
+                # Not page.wait_for_function, which takes a promise for true.
+                found = await until(lambda page=page: heard(page), "sound", 2 * DEADLINE_SECONDS)
                 assert found["state"] == "connected"
                 assert found["lost"] <= 0, "pauses must not read as loss"
             await pages[0].wait_for_function(

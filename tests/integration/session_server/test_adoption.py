@@ -13,7 +13,8 @@ from runtime.protocol.control import EndTime, SessionReport
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason
 from tests.support.session_server.coordinator import FakeCoordinator
-from tests.support.session_server.host import HostUnderTest, eventually
+from tests.support.session_server.host import HostUnderTest
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -45,7 +46,7 @@ async def test_title_that_ended_while_nobody_watched_is_reported_with_its_code(
     await host.until_told(session, "ready")
     await host.stop(signal.SIGKILL)
     title = host.child(session, "title").pid
-    await eventually(lambda: not psutil.pid_exists(title), "the title's end")
+    await until(lambda: not psutil.pid_exists(title), "the title's end")
     await host.start()
     over = await host.until_told(session, "ended" if code == 0 else "failed")
     assert (over.reason, over.exit_code) == (reason, code)
@@ -58,7 +59,7 @@ async def test_reason_of_a_relay_that_ended_while_nobody_watched(host: HostUnder
     await host.stop(signal.SIGKILL)
     await host.pretend(session, end_reason="idle", exit=0)
     relay = host.child(session, "relay").pid
-    await eventually(lambda: not psutil.pid_exists(relay), "the relay's end")
+    await until(lambda: not psutil.pid_exists(relay), "the relay's end")
     await host.start()
     over = await host.until_told(session, "ended")
     assert over.reason is EndReason.IDLE
@@ -71,7 +72,7 @@ async def test_relay_that_crashed_while_nobody_watched_is_started_again(host: Ho
     await host.stop(signal.SIGKILL)
     psutil.Process(host.child(session, "relay").pid).kill()
     await host.start()
-    await eventually((host.data / "sessions" / session / "relay-2" / "ready.json").exists, "second relay")
+    await until((host.data / "sessions" / session / "relay-2" / "ready.json").exists, "second relay")
     await host.pretend(session, players=1)
     await host.until_told(session, "streaming")
 
@@ -103,7 +104,7 @@ async def test_keepers_end_their_trees_at_a_shutdown_of_the_machine(host: HostUn
     await host.stop(signal.SIGKILL)
     for keeper in keepers:
         os.kill(keeper, signal.SIGTERM)
-    await eventually(lambda: not host.marked(session), "the end of both trees")
+    await until(lambda: not host.marked(session), "the end of both trees")
 
 
 async def test_orphans_are_killed_at_start_when_the_journal_does_not_know_them(host: HostUnderTest) -> None:
@@ -112,7 +113,7 @@ async def test_orphans_are_killed_at_start_when_the_journal_does_not_know_them(h
     await host.stop(signal.SIGKILL)
     os.kill(host.child(session, "title").keeper_pid, signal.SIGKILL)
     os.kill(host.child(session, "relay").keeper_pid, signal.SIGKILL)
-    await eventually(lambda: len(host.marked(session)) == 2, "only the two grandchildren to be left")
+    await until(lambda: len(host.marked(session)) == 2, "only the two grandchildren to be left")
     await host.start()
     over = await host.until_told(session, "failed")
     assert over.reason is EndReason.APP_CRASHED
@@ -146,7 +147,7 @@ async def test_relay_that_was_started_but_never_noted_makes_room(
     await host.stop(signal.SIGKILL)
     host.forge(session, relay=noted and {"mark": unknown.mark, "directory": str(host.directory), **noted})
     await host.start()
-    await eventually((host.data / "sessions" / session / "relay-2" / "ready.json").exists, "a relay that is noted")
+    await until((host.data / "sessions" / session / "relay-2" / "ready.json").exists, "a relay that is noted")
     assert unknown.pid not in {process.pid for process in host.marked(session)}
     await host.pretend(session, players=1)
     await host.until_told(session, "streaming")
@@ -210,7 +211,7 @@ async def test_a_relay_that_is_started_again_is_told_when_its_session_ends(host:
     await host.stop(signal.SIGKILL)
     psutil.Process(host.child(session, "relay").pid).kill()
     await host.start()
-    await eventually(lambda: told(2) > 0, "the second relay knows the end")
+    await until(lambda: told(2) > 0, "the second relay knows the end")
     assert 800 < told(2) < 1000
     assert (await host.report(session)).ends_ms == 456
     await host.call("DELETE", f"/control/v1/sessions/{session}?reason=owner_ended")

@@ -12,7 +12,8 @@ from runtime.protocol.control import SessionPolicy, SessionReport
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason, SessionState, StartStep
 from tests.support.session_server.coordinator import FakeCoordinator
-from tests.support.session_server.host import QUICK, HostUnderTest, eventually
+from tests.support.session_server.host import QUICK, HostUnderTest
+from tests.support.waiting import until
 
 
 async def test_session_starts_step_by_step_and_ends_when_asked(
@@ -88,7 +89,7 @@ async def test_title_decides_the_end(
 async def test_whole_tree_ends_even_when_it_ignores_signals_and_leaves_its_group(host: HostUnderTest) -> None:
     session = await host.begin("--ignore-signals", "--grandchildren")
     await host.until_told(session, "ready")
-    await eventually(lambda: len(host.marked(session)) == 6, "relay, title, two grandchildren and two keepers")
+    await until(lambda: len(host.marked(session)) == 6, "relay, title, two grandchildren and two keepers")
     await host.call("DELETE", f"/control/v1/sessions/{session}?reason=admin_ended")
     over = await host.until_told(session, "ended")
     assert (over.reason, over.exit_code) == (EndReason.ADMIN_ENDED, -signal.SIGKILL)
@@ -109,7 +110,7 @@ async def test_crashed_relay_comes_back_on_the_same_ports(host: HostUnderTest, c
     title = host.child(session, "title")
     before = host.record(session)
     psutil.Process(first.pid).kill()
-    await eventually((host.data / "sessions" / session / "relay-2" / "ready.json").exists, "second relay")
+    await until((host.data / "sessions" / session / "relay-2" / "ready.json").exists, "second relay")
     after = host.record(session)
     assert after["config"]["listen"] == before["config"]["listen"]
     assert after["config"]["private_port"] != 0
@@ -125,7 +126,7 @@ async def test_relay_that_keeps_crashing_ends_the_session(idle_host: HostUnderTe
     session = await idle_host.begin()
     await idle_host.until_told(session, "ready")
     await idle_host.pretend(session, exit=5)
-    await eventually((idle_host.data / "sessions" / session / "relay-2" / "ready.json").exists, "restart")
+    await until((idle_host.data / "sessions" / session / "relay-2" / "ready.json").exists, "restart")
     await idle_host.pretend(session, exit=5)
     over = await idle_host.until_told(session, "failed")
     assert over.reason is EndReason.RELAY_CRASHED

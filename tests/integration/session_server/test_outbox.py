@@ -11,7 +11,8 @@ from runtime.protocol.control import EndTime
 from runtime.protocol.errors import ServiceError
 from runtime.protocol.states import EndReason
 from tests.support.session_server.coordinator import FakeCoordinator
-from tests.support.session_server.host import HostUnderTest, eventually
+from tests.support.session_server.host import HostUnderTest
+from tests.support.waiting import until
 
 
 def refuse(path: str) -> None:
@@ -125,4 +126,4 @@ async def eventually_state(host: HostUnderTest, session: str, state: str) -> Non
     async def reached() -> bool:
         return (await host.report(session)).state == state
 
-    await eventually(reached, state)
+    await until(reached, state)

@@ -20,7 +20,8 @@ from runtime.protocol.states import EndReason, Role
 from runtime.session_server.files import SAMPLE_TITLE
 from tests.support.media_peer import RawPeer, sequence_of
 from tests.support.session_server.coordinator import FakeCoordinator
-from tests.support.session_server.host import HostUnderTest, eventually
+from tests.support.session_server.host import HostUnderTest
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ async def test_sample_title_streams_and_ends(real_host: HostUnderTest, coordinat
         told = (await real_host.call("GET", f"/control/v1/sessions/{session}/statistics")).as_(SessionStatistics)
         return told.stream is not None and told.stream.fps > 0 and told.players == ()
 
-    await eventually(flows, "the stream in the statistics", 30)
+    await until(flows, "the stream in the statistics", 30)
     await real_host.call("DELETE", f"/control/v1/sessions/{session}?reason=owner_ended")
     ended = await real_host.until_told(session, "ended")
     assert (ended.reason, ended.exit_code) == (EndReason.OWNER_ENDED, 0)
@@ -55,12 +56,12 @@ async def test_sample_title_finds_a_relay_that_was_started_again(real_host: Host
     title = real_host.child(session, "title").pid
     psutil.Process(real_host.child(session, "relay").pid).kill()
     second = real_host.data / "sessions" / session / "relay-2"
-    await eventually((second / "ready.json").exists, "second relay")
+    await until((second / "ready.json").exists, "second relay")
 
     async def live() -> bool:
         return (await real_host.relay_status(session))["streamer"] == "live"
 
-    await eventually(live, "the title to stream through the second relay", 30)
+    await until(live, "the title to stream through the second relay", 30)
     assert psutil.Process(title).is_running()
     assert (await real_host.report(session)).state == "ready"
 
@@ -118,13 +119,13 @@ async def test_no_packet_is_lost_while_the_session_server_dies_and_is_replaced(r
     ready = await real_host.until_told(session, "ready", 40)
     token, _ = signer.sign(session, "p" * 16, Role.OWNER, "Anna", valid_seconds=600)
     async with viewer(f"ws://127.0.0.1:{ready.port}/player?token={token}") as peer:
-        await eventually(lambda: len(video_of(peer)) > 30, "the stream")
+        await until(lambda: len(video_of(peer)) > 30, "the stream")
         await real_host.stop(signal.SIGKILL)
         away = len(video_of(peer))
-        await eventually(lambda: len(video_of(peer)) > away + 30, "the stream goes on without a session server")
+        await until(lambda: len(video_of(peer)) > away + 30, "the stream goes on without a session server")
         await real_host.start()
         await real_host.until_told(session, "streaming")
         back = len(video_of(peer))
-        await eventually(lambda: len(video_of(peer)) > back + 30, "the stream goes on with the next one")
+        await until(lambda: len(video_of(peer)) > back + 30, "the stream goes on with the next one")
         seen = video_of(peer)
     assert seen == [(seen[0] + count) % 65536 for count in range(len(seen))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import urllib.error
 import urllib.request
@@ -13,7 +12,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, async_playwright
 
-from tests.support.streamer_peer import StartStreamer, until
+from tests.support.streamer_peer import StartStreamer
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.browser
 CHROMIUM = Path("/usr/bin/chromium")
@@ -58,14 +58,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-async def media_received(page: Page) -> None:
-    """Until there were sound and a second of pictures. Not by ``wait_for_function``, which takes a promise for true."""
-    async with asyncio.timeout(20):
-        while True:
-            received: dict[str, float] = await page.evaluate(RECEIVED)
-            if received["level"] > 0.005 and received["frames"] > 30:
-                return
-            await asyncio.sleep(0.05)
+async def sees_and_hears(page: Page) -> bool:
+    received: dict[str, float] = await page.evaluate(RECEIVED)
+    return received["level"] > 0.005 and received["frames"] > 30
 
 
 @pytest.mark.parametrize("codec", ["h264", "vp8"])
@@ -89,5 +84,6 @@ async def test_a_browser_sees_hears_and_controls(codec: str, start: StartStreame
     reading: dict[str, Any] = await page.evaluate(READ)
     assert abs(reading["clickX"] / 65536 - 0.25) < 0.002
     assert abs(reading["clickY"] / 65536 - 0.25) < 0.002
-    await media_received(page)
+    # Not page.wait_for_function, which takes a promise for true.
+    await until(lambda: sees_and_hears(page), "sound and a second of pictures")
     assert not errors

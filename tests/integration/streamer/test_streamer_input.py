@@ -12,7 +12,8 @@ import pytest
 from runtime.protocol.datachannel import multiplexed
 from runtime.streamer import layout
 from runtime.streamer.messages import from_player
-from tests.support.streamer_peer import JoinPlayer, SignallingServer, StartStreamer, until
+from tests.support.streamer_peer import JoinPlayer, SignallingServer, StartStreamer
+from tests.support.waiting import until
 
 SMALL = ("--size", "640x360")
 PLACE = (0.35, 0.72)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from runtime.protocol.datachannel import parse_protocol, text_of
-from tests.support.streamer_peer import JoinPlayer, Receiver, SignallingServer, StartStreamer, until
+from tests.support.streamer_peer import JoinPlayer, Receiver, SignallingServer, StartStreamer
+from tests.support.waiting import until
 
 SMALL = ("--size", "640x360")
 

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from runtime.streamer.app import EXIT_CRASHED, EXIT_GAVE_UP, EXIT_PORT_TAKEN
-from tests.support.streamer_peer import SECRET, JoinPlayer, SignallingServer, StartStreamer, until
+from tests.support.streamer_peer import SECRET, JoinPlayer, SignallingServer, StartStreamer
+from tests.support.waiting import until
 
 SMALL = ("--size", "320x180")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="ends processes by POSIX signals")

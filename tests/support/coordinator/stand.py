@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -23,25 +20,12 @@ from runtime.coordinator.config import CoordinatorConfig
 from runtime.coordinator.registry import Registry
 from runtime.coordinator.registry_file import RegistryFile
 from runtime.coordinator.store.store import Store
+from tests.support.waiting import until
 
 from .fake_host import FakeHost
 
 CONTROL_SECRET = "control-secret-of-the-tests"
 ADMIN_KEY = "ps_admin-key-of-the-tests"
-
-
-async def until(condition: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
-    """The first true value of ``condition`` (which may be async); fail after ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if isinstance(value, Awaitable):
-            value = await value
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"did not happen within {seconds} s: {what}")
-        await asyncio.sleep(0.02)
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
 import os
 import signal
@@ -11,8 +10,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from runtime.chassis.entropy import new_session_id
 from runtime.chassis.tokens import TokenSigner, new_signing_key
 from runtime.protocol.control import Launch, SessionPolicy, SessionReport, StartSession, StartTimeouts
 from runtime.session_server.process.base import MARK_VARIABLE, ChildIdentity
+from tests.support.waiting import until
 
 from .coordinator import FakeCoordinator
 
@@ -111,7 +109,7 @@ class HostUnderTest:
         config = self.directory / "session-server.json"
         config.write_text(json.dumps(self.settings))
         process = self.process = self._run(config)
-        await eventually(lambda: ready.exists() or process.poll() is not None, "session server ready")
+        await until(lambda: ready.exists() or process.poll() is not None, "session server ready")
         assert ready.exists(), self.log.read_text()
         port = json.loads(ready.read_text())["port"]
         self.url = f"http://127.0.0.1:{port}"
@@ -163,7 +161,7 @@ class HostUnderTest:
         self._http.close()
         for process in self.marked():
             process.kill()
-        await eventually(lambda: not self.marked(), "no process left after the test")
+        await until(lambda: not self.marked(), "no process left after the test")
 
     async def call(self, method: str, target: str, payload: Any = None) -> Reply:
         assert self._client is not None
@@ -249,14 +247,3 @@ class HostUnderTest:
             except psutil.Error:
                 continue
         return found
-
-
-async def eventually(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> None:
-    """Wait for a condition, plain or async."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if await found if inspect.isawaitable(found) else found:
-            return
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        await asyncio.sleep(0.02)
