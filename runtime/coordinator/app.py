@@ -92,21 +92,10 @@ class Coordinator:
 
     def _assemble(self, check_responses: bool) -> Service:
         config, clock = self.config, self._clock
-        store = Store(
-            config.mongodb_uri,
-            config.database,
-            writer=self.instance,
-            clock=clock,
-            deadline_seconds=config.database_deadline_seconds,
-        )
+        store = self._store()
         hub = Hub()
         fleet = Fleet(clock, hub, host_timeout_seconds=config.sessions.host_timeout_seconds)
-        hosts = HostClient(
-            control_secret=config.control_secret,
-            clock=clock,
-            deadline_seconds=config.sessions.host_deadline_seconds,
-            ca_file=config.control_ca_file,
-        )
+        hosts = self._host_client()
         registry = metrics.new_registry()
         measures = Measures(registry)
         registry.register(FleetCollector(fleet, hub, store.connection, clock))
@@ -126,13 +115,7 @@ class Coordinator:
         bookings = BookingService(
             store, fleet, windows, admission, lifecycle, clock, config.bookings, config.public_url
         )
-        webhooks = Webhooks(
-            store,
-            config.webhooks,
-            clock,
-            public_url=config.public_url,
-            open_before_seconds=config.bookings.open_before_seconds,
-        )
+        webhooks = self._webhooks(store)
         # In this order: what is over, what was promised, who waits, and only then what nobody asked for.
         self.timers = Timers(store, [self._reaper.sweep, bookings.round, queueing.round, warm.round, webhooks.round])
         return Service(
@@ -166,6 +149,35 @@ class Coordinator:
             creates_limit=RateLimit(clock, per_minute=limits.creates_per_minute, burst=limits.creates_burst),
             sign_ins_limit=RateLimit(clock, per_minute=limits.sign_ins_per_minute, burst=limits.sign_ins_burst),
             check_responses=check_responses,
+        )
+
+    def _store(self) -> Store:
+        config = self.config
+        return Store(
+            config.mongodb_uri,
+            config.database,
+            writer=self.instance,
+            clock=self._clock,
+            deadline_seconds=config.database_deadline_seconds,
+        )
+
+    def _host_client(self) -> HostClient:
+        config = self.config
+        return HostClient(
+            control_secret=config.control_secret,
+            clock=self._clock,
+            deadline_seconds=config.sessions.host_deadline_seconds,
+            ca_file=config.control_ca_file,
+        )
+
+    def _webhooks(self, store: Store) -> Webhooks:
+        config = self.config
+        return Webhooks(
+            store,
+            config.webhooks,
+            self._clock,
+            public_url=config.public_url,
+            open_before_seconds=config.bookings.open_before_seconds,
         )
 
     def _oidc(self) -> OidcClient | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from .states import EndReason, Role
 
@@ -173,30 +173,7 @@ FromClient = (
     | Ping
 )
 
-FROM_CLIENT: Mapping[str, type[FromClient]] = {
-    shape.TYPE: shape
-    for shape in (
-        Hello,
-        Say,
-        ControlRequest,
-        ControlGrant,
-        ControlDeny,
-        ControlTake,
-        ControlRelease,
-        Hand,
-        Rename,
-        Activity,
-        Kick,
-        Mute,
-        Lock,
-        OwnerTransfer,
-        VoiceJoin,
-        VoiceLeave,
-        VoiceMute,
-        VoiceAnswer,
-        Ping,
-    )
-}
+FROM_CLIENT: Mapping[str, type[FromClient]] = {shape.TYPE: shape for shape in get_args(FromClient)}
 
 
 # --- relay -> client: parts ---
