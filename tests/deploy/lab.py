@@ -53,8 +53,7 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         for name in self._up:
             self._lab_host("down", name)
-        if not self._lab_host("list"):
-            self._lab_host("net-down")
+        self._lab_host("net-down")
 
     def _lab_host(self, *arguments: str, **variables: str) -> str:
         result = subprocess.run(
