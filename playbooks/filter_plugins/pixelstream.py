@@ -348,17 +348,14 @@ def mongodb_uri(
     return f"mongodb://{quote(user, safe='')}:{quote(password, safe='')}@{places}/?{urlencode(options)}"
 
 
-def turn_urls(names: Iterable[str]) -> list[str]:
+def turn_urls(hosts: Iterable[Mapping[str, Any]], public_name: str) -> list[str]:
     """Return the addresses (RFC 7065) of each TURN server: UDP first, TLS for strict networks last."""
-    return [
-        url
-        for name in names
-        for url in (
-            f"turn:{name}:3478?transport=udp",
-            f"turn:{name}:3478?transport=tcp",
-            f"turns:{name}:5349?transport=tcp",
-        )
-    ]
+    urls = []
+    for host in hosts:
+        name = host.get("turn_public_name") or public_name
+        urls += [f"turn:{name}:3478?transport=udp", f"turn:{name}:3478?transport=tcp"]
+        urls.append(f"turns:{name}:{host.get('turn_tls_port', 5349)}?transport=tcp")
+    return urls
 
 
 def ufw_source(pair: tuple[Mapping[str, Any], str]) -> dict[str, Any]:

@@ -124,6 +124,12 @@ def inventory_findings(host: Mapping[str, Any], groups: Mapping[str, list[str]])
             "Set it beside the host in hosts.yml."
         )
     findings += _database_findings(host, groups) + _file_findings(host)
+    web = {port for kind, port, name in expected_ports(host) if name in ("http_port", "https_port")}
+    if "turn" in mine and int(host.get("turn_tls_port", 5349)) in web:
+        findings.append(
+            f"turn_tls_port is {host['turn_tls_port']}, which nginx has on this machine. Put another machine into the "
+            "group turn, with a turn_public_name of its own, or leave the port out."
+        )
     first, count = int(host.get("relay_port_first", 8900)), int(host.get("relay_port_count", 100))
     if not 1024 <= first <= first + count - 1 <= 65535:
         findings.append(
@@ -242,7 +248,8 @@ def expected_ports(host: Mapping[str, Any]) -> list[tuple[str, int, str]]:
     if host.get("mongodb_engine") == "packages" and "mongodb" in mine:
         wanted.append(("tcp", int(host.get("mongodb_listen_port", 27017)), "mongodb_listen_port"))
     if "turn" in mine:
-        wanted += [(kind, port, "") for kind in ("tcp", "udp") for port in (3478, 5349)]
+        ports = {3478: "", int(host.get("turn_tls_port", 5349)): "turn_tls_port"}
+        wanted += [(kind, port, name) for kind in ("tcp", "udp") for port, name in ports.items()]
         first, count = int(host.get("turn_first_port", 49160)), int(host.get("turn_port_count", 200))
         wanted += [("udp", port, "turn_first_port") for port in range(first, first + count)]
     if "observability" in mine and host.get("observability_prometheus_install", True):

@@ -18,7 +18,7 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "coordinator": ["hub-a", "hub-b"],
         "streaming": ["gpu1"],
         "mongodb": ["hub-a", "hub-b"],
-        "turn": ["hub-a"],
+        "turn": ["hub-a", "hub-b"],
         "observability": ["hub-a"],
     },
     "direct": {"coordinator": ["hub"], "streaming": ["edge1"]},

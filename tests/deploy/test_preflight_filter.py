@@ -84,6 +84,11 @@ def test_a_good_inventory_has_no_finding() -> None:
             "tls_private_key_file is /nowhere/site.key, but this computer has no such file",
         ),
         (
+            {"group_names": ["coordinator", "turn"], "turn_tls_port": 443},
+            GROUPS,
+            "turn_tls_port is 443, which nginx has",
+        ),
+        (
             {"tls_mode": "acme", "tls_private_authority_file": "authority.pem"},
             GROUPS,
             "tls_private_authority_file is authority.pem, which is no full path",
@@ -169,6 +174,7 @@ def test_machine_findings(look: dict[str, Any], facts: dict[str, Any], words: st
     [
         ("turn", {}, ("udp", 49200), "set turn_first_port to other ports"),
         ("turn", {}, ("tcp", 3478), "tcp 3478 by /usr/bin/other. Stop that program."),
+        ("turn", {"turn_tls_port": 443}, ("tcp", 443), "set turn_tls_port to other ports"),
         ("observability", {}, ("tcp", 9090), "tcp 9090 by"),
         ("mongodb", {"mongodb_engine": "packages"}, ("tcp", 27017), "set mongodb_listen_port"),
     ],

@@ -34,6 +34,7 @@ def test_coordinator_accepts_its_configuration(rendered: dict[str, Path]) -> Non
     assert "10.0.1.2" in several.trusted_proxies
     assert several.turn is not None
     assert several.turn.urls[2] == "turns:play.test:5349?transport=tcp"
+    assert several.turn.urls[5] == "turns:turn.test:443?transport=tcp"
     assert several.sessions.idle_seconds == 120
     assert several.webhooks["hook"].url == "https://hook.test/"
     central = load(rendered["central"] / "hub/coordinator.json", CoordinatorConfig)
@@ -160,6 +161,15 @@ def test_turn_reaches_streaming_hosts_only(rendered: dict[str, Path]) -> None:
     assert "external-ip=198.51.100.7/10.0.1.1" in text
     assert "denied-peer-ip=0.0.0.0-255.255.255.255" in text
     assert set(re.findall(r"^allowed-peer-ip=(.*)$", text, re.MULTILINE)) == {"198.51.100.11", "10.0.0.11"}
+
+
+def test_turn_over_tls_is_where_the_inventory_says(rendered: dict[str, Path]) -> None:
+    for host, port in (("hub-a", "5349"), ("hub-b", "443")):
+        place = rendered["several"] / host
+        assert f"\ntls-listening-port={port}\n" in (place / "turnserver.conf").read_text()
+        assert f"dport {{ 3478, {port} }} accept" in (place / "firewall.nft").read_text()
+        rules = [(rule["protocol"], rule["ports"]) for rule in json.loads((place / "ufw-rules.json").read_text())]
+        assert {("tcp", f"3478,{port}"), ("udp", f"3478,{port}")} <= set(rules)
 
 
 def test_shell_scripts_parse(rendered: dict[str, Path]) -> None:
