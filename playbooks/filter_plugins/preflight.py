@@ -187,9 +187,7 @@ def _file_findings(host: Mapping[str, Any]) -> list[str]:
         if value and not path.is_absolute():
             findings.append(f"{name} is {value}, which is no full path. Begin it with / or the variable inventory_dir.")
         elif value and not path.exists():
-            findings.append(
-                f"{name} is {value}, but this computer has no such file. Correct it, or put it there."
-            )
+            findings.append(f"{name} is {value}, but this computer has no such file. Correct it, or put it there.")
     return findings
 
 
