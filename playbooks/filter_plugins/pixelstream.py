@@ -329,6 +329,13 @@ def random_secret(_name: str) -> str:
     return secrets.token_urlsafe(32)
 
 
+def addresses(hosts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the address at which other machines find each of ``hosts`` (their variables)."""
+    return [
+        str(host.get("private_address") or host.get("ansible_host") or host["inventory_hostname"]) for host in hosts
+    ]
+
+
 def mongodb_uri(
     database: Mapping[str, Any], user: str, password: str, members: list[str], ca_file: str | None = None
 ) -> str:
@@ -407,6 +414,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "pixelstream_add": operator.add,
+            "pixelstream_addresses": addresses,
             "pixelstream_alternative_names": alternative_names,
             "pixelstream_host_key": host_key,
             "pixelstream_mongodb_uri": mongodb_uri,

@@ -58,6 +58,7 @@ SECRETS = (
     "vault_turn_secret",
     "vault_mongodb_uri",
     "vault_mongodb_admin_password",
+    "vault_mongodb_admin_password_before",
     "vault_mongodb_coordinator_password",
     "vault_mongodb_backup_password",
     "vault_mongodb_key_file",
@@ -207,6 +208,8 @@ def secret_findings(host: Mapping[str, Any]) -> list[str]:
             "vault_mongodb_coordinator_password",
             "vault_mongodb_backup_password",
         }
+        if len(host.get("groups", {}).get("mongodb", [])) > 1:
+            wanted.add("vault_mongodb_key_file")
     findings = []
     for name in sorted(wanted):
         if not host.get(name):
