@@ -67,8 +67,8 @@ class Lab:
         assert result.returncode == 0, result.stderr
         return result.stdout.strip()
 
-    def up(self, name: str, address: str, suite: str = "bookworm") -> None:
-        """Boot one machine; image and packages are built on first use."""
+    def up(self, name: str, address: str, suite: str = "bookworm", binds: str = "") -> None:
+        """Boot one machine; image and packages are built on first use. ``binds``: further arguments of nspawn."""
         built = {}
         for what in ("build-image", "build-packages"):
             result = subprocess.run([str(LAB / what), suite], capture_output=True, text=True, timeout=600)
@@ -76,8 +76,9 @@ class Lab:
             built[what] = result.stdout.strip()
         self._up.append(name)
         self._lab_host(
-            "up", name, address, f"{self.key}.pub", built["build-image"], LAB_PACKAGES=built["build-packages"]
-        )
+            "up", name, address, f"{self.key}.pub", built["build-image"],
+            LAB_PACKAGES=built["build-packages"], LAB_BINDS=binds,
+        )  # fmt: skip
 
     def environment(self, checkout: Path) -> dict[str, str]:
         """Return the environment of a command that runs in ``checkout`` and reaches these machines by SSH."""
