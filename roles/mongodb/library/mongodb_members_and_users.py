@@ -181,8 +181,7 @@ class Work:
         looks = self.look_at_all(wanted)
         answers = {address: look for address, look in looks.items() if isinstance(look, dict)}
         for address, look in answers.items():
-            if look.get("maxWireVersion", 0) < OLDEST_WIRE_VERSION:
-                raise RefusedError(f"MongoDB at {address} is older than 5.0. Install a newer one.")
+            must_be_new_enough(address, look)
             if look.get("setName", name) != name:
                 raise RefusedError(
                     f"{address} is in the set {look['setName']}, not in {name}. Correct mongodb_replica_set."
@@ -370,6 +369,7 @@ class Work:
         in_set, local = bool(self._values["replica_set"]), self._values["local_address"]
         if isinstance(seen := look_at(local, self._values["ca_file"]), Exception):
             raise RefusedError(f"MongoDB does not answer at {local}: {reason(seen)}. {fix_of(local, seen)}")
+        must_be_new_enough(local, seen)
         self.primary = self.find_or_begin_set() if in_set else local
         here = self.primary in (local, self._values["member"])
         password = self.password_at(self.primary)
@@ -392,6 +392,11 @@ class Work:
 
 def _set_of(roles: list[dict[str, Any]]) -> set[tuple[str, str]]:
     return {(role["role"], role["db"]) for role in roles}
+
+
+def must_be_new_enough(address: str, look: dict[str, Any]) -> None:
+    if look.get("maxWireVersion", 0) < OLDEST_WIRE_VERSION:
+        raise RefusedError(f"MongoDB at {address} is older than 5.0. Install a newer one (mongodb_repository).")
 
 
 def explained(error: Exception, address: str) -> str:
