@@ -53,6 +53,7 @@ def test_a_good_inventory_has_no_finding() -> None:
         ({}, {"streaming": ["gpu1"]}, "group coordinator"),
         ({"public_name": ""}, GROUPS, "public_name is missing"),
         ({"private_address": ""}, GROUPS, "private_address is missing"),
+        ({"private_address": "", "group_names": ["mongodb"]}, GROUPS, "private_address is missing"),
         ({"edge_mode": "sideways"}, GROUPS, "central or direct"),
         ({"edge_mode": "direct"}, GROUPS, "host_public_name"),
         ({"relay_port_first": 80}, GROUPS, "1024 to 65535"),
@@ -131,6 +132,7 @@ def test_only_files_that_are_read_are_looked_for(change: dict[str, Any]) -> None
         (HUB, {"vault_token_signing_key": "x" * 40}, "no PEM private key"),
         (HUB, {"mongodb_engine": "external"}, "vault_mongodb_uri"),
         (HUB, {"mongodb_engine": "packages"}, "vault_mongodb_admin_password"),
+        (HUB, {"mongodb_engine": "packages", "groups": {"mongodb": ["a", "b", "c"]}}, "vault_mongodb_key_file"),
         ({**HUB, "group_names": ["turn"]}, {}, "vault_turn_secret"),
     ],
 )

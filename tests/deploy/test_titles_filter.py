@@ -207,6 +207,15 @@ def test_connection_strings(database: dict[str, Any], expected: str) -> None:
     assert plugin.mongodb_uri(database, "coordinator", "p/@", ["10.0.0.1", "10.0.0.2"], "/ca.pem") == expected
 
 
+def test_one_address_for_each_machine() -> None:
+    hosts = [
+        {"inventory_hostname": "a", "ansible_host": "203.0.113.1", "private_address": "10.0.0.1"},
+        {"inventory_hostname": "b", "ansible_host": "203.0.113.2"},
+        {"inventory_hostname": "c.lan"},
+    ]
+    assert plugin.addresses(hosts) == ["10.0.0.1", "203.0.113.2", "c.lan"]
+
+
 def test_alternative_names_and_resolvable_places() -> None:
     assert plugin.alternative_names(["play.test", "10.0.0.1", "fd00::1"]) == "DNS:play.test,IP:10.0.0.1,IP:fd00::1"
     assert plugin.names_only(["10.0.0.1", "gpu.lan"]) == ["gpu.lan"]
