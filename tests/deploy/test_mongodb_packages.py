@@ -7,6 +7,7 @@ machines form the set; the first one is the coordinator as well.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ def spoil(database, client):
     return "done"
 
 actions = {
-    "titles": lambda database, client: sorted(str(title["name"]) for title in database.title.find()),
+    "titles": lambda database, client: sorted(str(title["_id"]) for title in database.title.find()),
     "kept": lambda database, client: sorted(document["_id"] for document in database.kept.find()),
     "put": put,
     "spoil": spoil,
@@ -89,10 +90,16 @@ class Site:
             name: {"ansible_host": address, "ansible_user": "root", "private_address": address}
             for name, address in ADDRESSES.items()
         }
-        groups = {"coordinator": {"hosts": {"mongo1": {}}}, "mongodb": {"hosts": {name: {} for name in ADDRESSES}}}
+        groups: dict[str, Any] = {
+            "coordinator": {"hosts": {"mongo1": {}}},
+            "streaming": {"children": {"streaming_linux": {"hosts": {"mongo1": {}}}}},  # a title needs a host
+            "mongodb": {"hosts": {name: {} for name in ADDRESSES}},
+        }
         variables = {
             "public_name": NAME,
             "tls_mode": "own_ca",
+            "relay_port_count": 4,
+            "session_server_coordinator_address": ADDRESSES["mongo1"],
             "mongodb_engine": "packages",
             "mongodb_repository": "deb [signed-by=/etc/apt/keyrings/mongodb.asc] file:/srv/mongodb ./",
             "mongodb_repository_key": str(self.key),
@@ -105,6 +112,9 @@ class Site:
 
     def play(self, *arguments: str, succeeds: bool = True) -> str:
         """Run a playbook; what it said. No secret of the vault may be in it."""
+        import time
+
+        t = time.monotonic()
         done = subprocess.run(
             ["ansible-playbook", f"playbooks/{arguments[0]}.yml", "-i", "inventory/mine", *arguments[1:]],
             cwd=self.checkout,
@@ -115,7 +125,10 @@ class Site:
             timeout=PLAY_SECONDS,
         )
         said = done.stdout + done.stderr
-        assert (done.returncode == 0) == succeeds, said[-6000:]
+        print(arguments, time.monotonic() - t)
+        Path(f"/tmp/lablog-{arguments[0]}-{int(t)}").write_text(said)
+        faults = re.findall(r"^(?:fatal|failed|\[ERROR\]).*$", said, re.MULTILINE)
+        assert (done.returncode == 0) == succeeds, "\n".join(faults) + said[-3000:]
         self.keeps_secrets(said)
         return said
 

@@ -5,6 +5,7 @@ python -m tests.lab.mongosim.packages DIRECTORY       writes DIRECTORY/*.deb, In
 
 from __future__ import annotations
 
+import email.utils
 import hashlib
 import importlib.util
 import os
@@ -110,7 +111,10 @@ def _sign(target: Path) -> None:
     ).stdout
     (target / "Packages").write_bytes(index)
     digest = hashlib.sha256(index).hexdigest()
-    (target / "Release").write_text(f"Origin: lab\nLabel: lab\nSHA256:\n {digest} {len(index)} Packages\n")
+    date = email.utils.formatdate(usegmt=True)
+    (target / "Release").write_text(
+        f"Origin: lab\nLabel: lab\nDate: {date}\nSHA256:\n {digest} {len(index)} Packages\n"
+    )
     home = target / "gpg"
     home.mkdir(mode=0o700)
     environment = os.environ | {"GNUPGHOME": str(home)}
