@@ -215,11 +215,23 @@ def test_members_come_and_go_with_the_inventory(three: Group) -> None:
     assert told["absent"] == [three.servers[2].address]
     assert "mongodb_absent_members=remove" in json.dumps(told["warnings"])
     assert len(three.hosts()) == 3
-    three.servers[2].stop()
     removed = three.configure(count=2, absent_members="remove")
     assert removed["changes"] == [f"member {three.servers[2].address} removed"], removed
     assert len(three.hosts()) == 2
     assert "warnings" not in three.configure(count=2)
+    refused = three.configure(1, count=2, members=[three.servers[1].address], absent_members="remove")
+    assert f"{three.servers[0].address} is primary. Stop mongod there" in refused["msg"], refused
+
+
+def test_a_dead_machine_is_replaced_by_one_at_another_address(tmp_path: Path) -> None:
+    with mongods(tmp_path, 4, set_name=SET) as servers:
+        group = Group(tmp_path, servers[:3], SET)
+        group.configure()
+        servers[1].stop()
+        group.servers = [servers[0], servers[2], servers[3]]
+        replaced = group.configure(absent_members="remove")
+        assert replaced["changes"] == [f"member {servers[1].address} removed", f"member {servers[3].address} added"]
+        assert group.configure()["changed"] is False
 
 
 def test_one_server_with_data_grows_into_a_set_from_any_machine(tmp_path: Path) -> None:

@@ -263,26 +263,27 @@ class Work:
         return primaries()[0]
 
     def correct_members(self, server: Server) -> None:
-        """Add who lacks, one after the other; tell of who is no more in the inventory."""
+        """Tell of members that are no more in the inventory, or remove them; add who lacks, one after the other."""
         wanted = list(self._values["members"])
         present = [str(member["host"]) for member in server.ask("replSetGetConfig")["config"]["members"]]
         self.absent = [host for host in present if host not in wanted]
         missing = [host for host in wanted if host not in present]
-        for host, look in self.look_at_all(missing).items():
-            if isinstance(look, Exception):
-                raise RefusedError(f"{host} cannot be added: {reason(look)}. {fix_of(host, look)}")
-            self.do(f"member {host} added", lambda host=host: self.reconfigure(server, add=host))  # type: ignore[misc]
-        if missing and not self._check:
-            self.wait_for_members(server, missing)
+        # First, so that one who is dead does not count when a majority is wanted for the next step.
         if self._values["absent_members"] == "remove":
             for host in list(self.absent):
                 self.remove(server, host)
         elif self.absent:
             self._warn(
                 f"{' and '.join(self.absent)}: in the set {self._values['replica_set']}, but not in the group mongodb. "
-                "Stop mongod there for good, then run deploy.yml --tags mongodb -e mongodb_absent_members=remove; or "
+                "Run deploy.yml --tags mongodb -e mongodb_absent_members=remove, then stop mongod there for good; or "
                 "put it back into hosts.yml."
             )
+        for host, look in self.look_at_all(missing).items():
+            if isinstance(look, Exception):
+                raise RefusedError(f"{host} cannot be added: {reason(look)}. {fix_of(host, look)}")
+            self.do(f"member {host} added", lambda host=host: self.reconfigure(server, add=host))  # type: ignore[misc]
+        if missing and not self._check:
+            self.wait_for_members(server, missing)
 
     def remove(self, server: Server, host: str) -> None:
         if host == server.address:
