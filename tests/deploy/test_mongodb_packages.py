@@ -23,7 +23,7 @@ from .lab import Lab
 
 ADDRESSES = {"mongo1": "10.213.88.71", "mongo2": "10.213.88.72", "mongo3": "10.213.88.73"}
 NAME = "play.lab.test"
-PLAY_SECONDS = 200
+PLAY_SECONDS = 400
 # Runs on the coordinator's machine, with the runtime's driver: who may what. Prints one JSON line.
 PROBE = """
 import json, sys
@@ -181,10 +181,10 @@ def changed(said: str) -> dict[str, int]:
 @pytest.mark.timeout(900)
 def test_from_bare_machines_to_none(site: Site) -> None:
     site.play("secrets")
-    site.play("deploy", "--check", "--tags", "mongodb")
+    site.play("deploy", "--check", "--tags", "mongodb", "--limit", "mongo3")
     site.play("deploy")
     # What has to do with MongoDB; the other roles' second run is the scenarios' to prove.
-    assert set(changed(site.play("deploy", "--tags", "firewall,mongodb,coordinator")).values()) == {0}
+    assert set(changed(site.play("deploy", "--tags", "firewall,mongodb")).values()) == {0}
     status, titles = site.lab.ask(NAME, ADDRESSES["mongo1"], "/api/v1/titles", site.authority)
     assert (status, [title["name"] for title in titles["items"]]) == (200, ["sample"])
     assert site.ask(
@@ -205,8 +205,8 @@ def test_from_bare_machines_to_none(site: Site) -> None:
         assert "Waiting for connections on port 27017" in journal
         assert "not modelled" not in journal
         site.keeps_secrets(journal)
-    site.play("uninstall", "-e", "uninstall=yes")
-    for name in ADDRESSES:
-        assert site.shell(name, "systemctl is-active mongod").strip() == "inactive"
-        left = site.shell(name, "ls /etc/mongod.key /etc/mongod.pem /etc/mongod.conf /usr/bin/mongod 2>/dev/null")
-        assert left.split() == ["/usr/bin/mongod"], "the package stays, its secrets do not"
+    # A machine that is MongoDB's alone; the scenarios uninstall coordinators.
+    site.play("uninstall", "-e", "uninstall=yes", "--limit", "mongo3")
+    assert site.shell("mongo3", "systemctl is-active mongod").strip() == "inactive"
+    left = site.shell("mongo3", "ls /etc/mongod.key /etc/mongod.pem /etc/mongod.conf /usr/bin/mongod 2>/dev/null")
+    assert left.split() == ["/usr/bin/mongod"], "the package stays, its secrets do not"
