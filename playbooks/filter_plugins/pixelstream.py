@@ -365,12 +365,6 @@ def turn_urls(hosts: Iterable[Mapping[str, Any]], public_name: str) -> list[str]
     return urls
 
 
-def ufw_source(pair: tuple[Mapping[str, Any], str]) -> dict[str, Any]:
-    """Return the rule of a (rule, source) pair, limited to that source."""
-    rule, source = pair
-    return {**rule, "source": source}
-
-
 def unknown_names(names: Iterable[str], known: Iterable[str]) -> list[str]:
     """Return a sentence for each variable name that nothing reads."""
     wanted = set(known)
@@ -425,7 +419,6 @@ class FilterModule:
             "pixelstream_random_secret": random_secret,
             "pixelstream_registry": registry_document,
             "pixelstream_turn_urls": turn_urls,
-            "pixelstream_ufw_source": ufw_source,
             "pixelstream_unknown_names": unknown_names,
             "pixelstream_picture_file": picture_file,
             "pixelstream_platform": platform_of,

@@ -161,9 +161,11 @@ def promtool(home: Path) -> str | None:
     """Return Prometheus' own checker: installed, or out of the lab's package repository."""
     if found := shutil.which("promtool"):
         return found
-    for package in (PROJECT / ".cache/lab").glob("packages-*/prometheus_*.deb"):
+    # Debian 13's is a package of its own, so not each of the repositories has it.
+    for package in sorted((PROJECT / ".cache/lab").glob("packages-*/prom*.deb")):
         subprocess.run(["dpkg-deb", "-x", str(package), str(home / "prometheus")], check=True, timeout=60)
-        return str(home / "prometheus/usr/bin/promtool")
+        if (checker := home / "prometheus/usr/bin/promtool").exists():
+            return str(checker)
     return None
 
 

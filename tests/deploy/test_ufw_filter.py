@@ -1,0 +1,48 @@
+"""Which of our rules ufw already has, by its own words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .running import load_plugin
+
+plugin = load_plugin("playbooks/filter_plugins/ufw.py")
+# As ufw 0.36 says it.
+SHOWN = """\
+Added user rules (see 'ufw status' for running firewall):
+ufw allow 22/tcp comment 'pixelstream'
+ufw allow 993,3478/tcp comment 'pixelstream'
+ufw allow 8900:8999/udp comment 'pixelstream'
+ufw allow from 10.0.0.1 to any port 8750 proto tcp comment 'pixelstream'
+ufw allow from 2001:db8::/32 to any port 22 proto tcp comment 'pixelstream'
+"""
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"protocol": "tcp", "ports": 22},
+        {"protocol": "tcp", "ports": "3478,993"},
+        {"protocol": "udp", "ports": "8900-8999"},
+        {"protocol": "tcp", "ports": 8750, "source": "10.0.0.1"},
+        {"protocol": "tcp", "ports": 22, "source": "2001:db8::/32"},
+    ],
+)
+def test_what_ufw_shows_is_not_made_again(rule: dict[str, Any]) -> None:
+    assert plugin.ufw_missing([rule], SHOWN) == []
+    assert plugin.ufw_missing([rule], "") == [rule]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"protocol": "udp", "ports": 22},
+        {"protocol": "tcp", "ports": 2},
+        {"protocol": "tcp", "ports": 8750},
+        {"protocol": "tcp", "ports": 8750, "source": "10.0.0.2"},
+    ],
+)
+def test_what_is_only_similar_is_missing(rule: dict[str, Any]) -> None:
+    assert plugin.ufw_missing([rule], SHOWN) == [rule]
