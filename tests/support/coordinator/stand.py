@@ -214,6 +214,12 @@ class Stand:
             for host in hosts:
                 host.connect(self.url)
                 await host.beat()
+            for coordinator in self.coordinators:  # the others hear of it by way of the database
+                fleet = coordinator.service.fleet
+                await until(
+                    lambda fleet=fleet: all(fleet.hosts[host.name].heartbeat is not None for host in hosts),
+                    "every instance has heard of the hosts",
+                )
         return outcome
 
     async def pass_time(self, seconds: float, *hosts: FakeHost) -> None:
