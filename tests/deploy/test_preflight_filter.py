@@ -53,7 +53,6 @@ def test_a_good_inventory_has_no_finding() -> None:
         ({}, {"streaming": ["gpu1"]}, "group coordinator"),
         ({"public_name": ""}, GROUPS, "public_name is missing"),
         ({"private_address": ""}, GROUPS, "private_address is missing"),
-        ({"private_address": "", "group_names": ["mongodb"]}, GROUPS, "private_address is missing"),
         ({"edge_mode": "sideways"}, GROUPS, "central or direct"),
         ({"edge_mode": "direct"}, GROUPS, "host_public_name"),
         ({"relay_port_first": 80}, GROUPS, "1024 to 65535"),
