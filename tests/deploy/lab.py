@@ -75,10 +75,8 @@ class Lab:
             assert result.returncode == 0, result.stderr
             built[what] = result.stdout.strip()
         self._up.append(name)
-        self._lab_host(
-            "up", name, address, f"{self.key}.pub", built["build-image"],
-            LAB_PACKAGES=built["build-packages"], LAB_BINDS=binds,
-        )  # fmt: skip
+        variables = {"LAB_PACKAGES": built["build-packages"], "LAB_BINDS": binds}
+        self._lab_host("up", name, address, f"{self.key}.pub", built["build-image"], **variables)
 
     def environment(self, checkout: Path) -> dict[str, str]:
         """Return the environment of a command that runs in ``checkout`` and reaches these machines by SSH."""

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from runtime.demo.processes import free_port
+
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 needs_nginx = pytest.mark.skipif(not Path(NGINX).exists(), reason="nginx is not installed: apt-get install nginx-light")
 
@@ -25,13 +27,6 @@ class QuietFiles(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base class's
         """Requests are not of interest."""
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def with_real_paths(source: Path, home: Path) -> Path:
@@ -70,7 +65,7 @@ class Running:
     """A real nginx with a rendered configuration, whose upstreams are a small server of ours."""
 
     def __init__(self, rendered_file: Path, home: Path) -> None:
-        self.home, self.https, self.http = home, free_port(), free_port()
+        self.home, self.https, self.http = home, free_port("127.0.0.1"), free_port("127.0.0.1")
         main = with_real_paths(rendered_file, home)
         site = home / "site.conf"
         text = site.read_text()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import statistics
 import subprocess
 import sys
@@ -14,22 +13,18 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser
 
+from runtime.demo.processes import free_port
+
 from .viewer import ScenarioError, Viewer
 
 _START_SECONDS = 30.0
 _SETTLE_MS = 2000
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @contextmanager
 def streamer() -> Iterator[str]:
     """The address of a page that a streamer of its own serves, with the options of the demo's first title."""
-    port = _free_port()
+    port = free_port("127.0.0.1")
     command = [sys.executable, "-m", "runtime", "streamer", "--listen", f"127.0.0.1:{port}"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from runtime.demo.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 LOADGEN = Path(__file__).parent / "loadgen"
@@ -102,7 +103,7 @@ def run(forwarder: Forwarder) -> Iterator[Running]:
         command: Sequence[str] = forwarder.command
         url = ""
         if forwarder.target == "janus":
-            port = _free_port()
+            port = free_port("127.0.0.1")
             _configure_janus(Path(directory), port, forwarder.event_loops)
             url = f"http://127.0.0.1:{port}/janus"
             command = (*command, "--configs-folder", directory)
@@ -126,12 +127,6 @@ def run(forwarder: Forwarder) -> Iterator[Running]:
                 process.kill()
                 process.wait(10)
             process.stdout.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def _wait_until_it_answers(url: str, process: subprocess.Popen[str]) -> None:

@@ -16,12 +16,12 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
+from runtime.demo.processes import free_port
 from tests.support.coordinator.browser import Browser
-from tests.support.coordinator.database import free_port
 from tests.support.coordinator.stand import Stand
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, oidc_provider
 
-PORT = free_port()
+PORT = free_port("127.0.0.1")
 PUBLIC = f"http://127.0.0.1:{PORT}"
 CALLBACK = f"{PUBLIC}/api/v1/sign-in/oidc/callback"
 PEOPLE = {
@@ -220,6 +220,6 @@ async def test_a_bent_callback_is_refused(
 
 
 async def test_a_provider_that_is_away_is_said_so(stand: Stand, browser: Browser) -> None:
-    await stand.coordinator(**access(f"http://127.0.0.1:{free_port()}"))
+    await stand.coordinator(**access(f"http://127.0.0.1:{free_port('127.0.0.1')}"))
     begin = await browser.fetch(f"{PUBLIC}/api/v1/sign-in/oidc")
     assert begin.headers["Location"] == "/?error=sign_in_unavailable"

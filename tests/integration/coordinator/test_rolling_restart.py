@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from runtime.coordinator.config import CoordinatorConfig
-from tests.support.coordinator.database import free_port
+from runtime.demo.processes import free_port
 from tests.support.coordinator.stand import Stand, Viewer
 from tests.support.waiting import until
 
@@ -74,7 +74,7 @@ def nginx(place: Path, one: int, two: int) -> Iterator[str]:
     binary = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
     if binary is None:
         pytest.skip("needs nginx")
-    port = free_port()
+    port = free_port("127.0.0.1")
     file = place / "nginx.conf"
     file.write_text(NGINX.format(place=place, port=port, one=one, two=two))
     process = subprocess.Popen([binary, "-c", str(file), "-p", str(place), "-e", str(place / "error.log")])
@@ -87,7 +87,7 @@ def nginx(place: Path, one: int, two: int) -> Iterator[str]:
 
 @pytest.mark.timeout(240)
 async def test_instances_are_replaced_one_by_one_under_load(stand: Stand, tmp_path: Path) -> None:
-    ports = (free_port(), free_port())
+    ports = (free_port("127.0.0.1"), free_port("127.0.0.1"))
     shared: dict[str, Any] = {"sessions": {"per_viewer": 0}}
     instances = [
         Instance(tmp_path, name, stand.config(listen={"address": "127.0.0.1", "port": port}, **shared))

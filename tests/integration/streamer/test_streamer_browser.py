@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, async_playwright
 
+from runtime.demo.processes import free_port
 from tests.support.streamer_peer import StartStreamer
 from tests.support.waiting import until
 
@@ -65,9 +65,7 @@ async def sees_and_hears(page: Page) -> bool:
 
 @pytest.mark.parametrize("codec", ["h264", "vp8"])
 async def test_a_browser_sees_hears_and_controls(codec: str, start: StartStreamer, page: Page) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port("127.0.0.1")
     await start("--listen", f"127.0.0.1:{port}", "--codec", codec, "--size", "960x540", url=None)
     await until(lambda: _answers(f"http://127.0.0.1:{port}/"), "the page is served")
     errors: list[str] = []

@@ -61,7 +61,8 @@ def check_data(session: Session, message: Message) -> None:
     session.caller.must(database, *DATA[name])
     if name == "aggregate" and any(set(stage) & {"$out", "$merge"} for stage in message.command["pipeline"]):
         raise NotModelledError("an aggregation that writes")
-    session.members.must_be_in_set() if session.members.enabled else None
+    if session.members.enabled:
+        session.members.must_be_in_set()
     session.members.must_be_primary()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Set
 from typing import Any
 
 from . import peers
@@ -266,7 +267,7 @@ class Members:
         config = self._state.config
         return {"set": config["settings"]["replicaSetId"] if config else "", "term": self._state.term}
 
-    async def tell(self, also: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+    async def tell(self, also: Set[str] = frozenset()) -> None:
         """Tell every other member what this one holds true, and note who heard it."""
         await asyncio.gather(*(self._tell(host) for host in {*self.hosts, *also} if host != self.me))
 

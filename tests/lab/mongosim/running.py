@@ -19,21 +19,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from runtime.demo.processes import free_port
+
 START_SECONDS = 20.0
 KEY = "a+key/of0tests"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Mongod:
     """One server with its own files; started and stopped at will."""
 
     def __init__(self, home: Path, *, set_name: str = "", certificate: tuple[str, str] | None = None) -> None:
-        self.home, self.port = home, free_port()
+        self.home, self.port = home, free_port("127.0.0.1")
         self.authority = certificate[1] if certificate else ""
         self._process: subprocess.Popen[bytes] | None = None
         (home / "data").mkdir(parents=True)

@@ -12,23 +12,18 @@ import tempfile
 import time
 from pathlib import Path
 
+from runtime.demo.processes import free_port
 from tests.conftest import LONG_LIVED
 
 _START_SECONDS = 20.0
 _RUN = "import sys; from nx_27017.nx_27017 import main; sys.exit(main())"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class DatabaseProcess:
     """An engine on a port of its own, with its data in a temporary directory."""
 
     def __init__(self, port: int | None = None) -> None:
-        self.port = port or free_port()
+        self.port = port or free_port("127.0.0.1")
         self._place = Path(tempfile.mkdtemp(prefix="pixelstream-db-"))
         self._process: subprocess.Popen[bytes] | None = None
 

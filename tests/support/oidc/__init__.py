@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from runtime.demo.processes import free_port
 from tests.conftest import LONG_LIVED
-from tests.support.coordinator.database import free_port
 
 _HERE = Path(__file__).parent
 _FILES = ("package.json", "package-lock.json")
@@ -50,7 +50,7 @@ def oidc_provider(people: dict[str, dict[str, Any]], redirect_uri: str, place: P
     """The issuer of a running provider that knows ``people`` (id -> claims)."""
     home = _installed()
     config = {
-        "port": free_port(),
+        "port": free_port("127.0.0.1"),
         "client_id": CLIENT_ID,
         "client_secret": CLIENT_SECRET,
         "redirect_uris": [redirect_uri],
