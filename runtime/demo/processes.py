@@ -31,6 +31,14 @@ if os.getppid() == int(sys.argv[1]):
 """
 
 
+def _with_lifeline(command: Sequence[str]) -> list[str]:
+    """The whole command line for ``command``, which is what follows the Python interpreter."""
+    words = [sys.executable, *command]
+    if sys.platform != "linux":
+        return words
+    return [sys.executable, "-I", "-S", "-c", _LIFELINE, str(os.getpid()), *words]
+
+
 def free_port(address: str) -> int:
     """A TCP port that is free now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -66,7 +74,7 @@ class DemoProcess:
     def __init__(self, name: str, command: Sequence[str], log: Path, working_directory: Path) -> None:
         """``command`` is what follows the Python interpreter."""
         self.name, self.log = name, log
-        self._command = [sys.executable, *command]
+        self._command = command
         self._working_directory = working_directory
         self._popen: subprocess.Popen[bytes] | None = None
 
@@ -80,13 +88,10 @@ class DemoProcess:
         return None if self._popen is None else self._popen.poll()
 
     def start(self) -> None:
-        command = self._command
-        if sys.platform == "linux":
-            command = [sys.executable, "-I", "-S", "-c", _LIFELINE, str(os.getpid()), *command]
         with self.log.open("ab") as output:
             # A session of its own: Ctrl-C reaches the demo alone, which ends the services in order.
             self._popen = subprocess.Popen(
-                command,
+                _with_lifeline(self._command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -137,10 +142,12 @@ def kill_tree(pid: int) -> None:
 
 
 async def run_to_end(what: str, command: Sequence[str], working_directory: Path, seconds: float) -> str:
-    """Run one command of this installation; its standard output. Raise :class:`DemoError` unless it exits with 0."""
+    """Run one command of this installation; its standard output. Raise :class:`DemoError` unless it exits with 0.
+
+    It is killed when it takes longer than ``seconds``, and when the caller is cancelled.
+    """
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *command,
+        *_with_lifeline(command),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -150,9 +157,11 @@ async def run_to_end(what: str, command: Sequence[str], working_directory: Path,
         async with asyncio.timeout(seconds):
             output, errors = await process.communicate()
     except TimeoutError:
-        process.kill()
-        await process.wait()
         raise DemoError(f"{what} did not end within {seconds:g} s.") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     if process.returncode != 0:
         words = errors.decode(errors="replace").strip().splitlines()[-_TAIL_LINES:]
         raise DemoError("\n".join([f"{what} failed:", *(f"  {line}" for line in words)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -16,7 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runtime.demo.processes import kill_tree, why_port_is_unusable
+from runtime.demo.processes import kill_tree, run_to_end, why_port_is_unusable
+from tests.support.waiting import until
 
 START_SECONDS = 60
 
@@ -172,6 +174,17 @@ def test_ctrl_c_during_the_start(start: Callable[..., Demo]) -> None:
     demo.until(lambda: demo.process.poll() is not None, "the end")
     assert demo.process.returncode == 0
     assert demo.at_work() == []
+
+
+async def test_a_command_ends_with_whoever_waited_for_it(tmp_path: Path) -> None:
+    here = str(tmp_path / "here")
+    program = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+    waiting = asyncio.ensure_future(run_to_end("A long one", ["-c", program, here], tmp_path, 60))
+    await until(lambda: Path(here).exists(), "the command")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert [process for process in psutil.Process().children(recursive=True) if here in process.cmdline()] == []
 
 
 def test_killing_a_tree_spares_nobody_that_left_its_group() -> None:
