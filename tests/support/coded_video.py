@@ -34,17 +34,26 @@ def _encoder(codec: str, keyframe_every: int) -> tuple[str, dict[str, str]]:
     }[codec]
 
 
-def encode(codec: str, count: int, keyframe_every: int) -> list[bytes]:
-    """``count`` access units, every ``keyframe_every``-th a keyframe, without reordering; each has several packets."""
+def encode(
+    codec: str,
+    count: int,
+    keyframe_every: int,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    pixel_format: str = "yuv420p",
+    **more: str,
+) -> list[bytes]:
+    """``count`` access units, every ``keyframe_every``-th a keyframe, without reordering; each has several packets.
+    ``more`` are options of the encoder."""
     name, options = _encoder(codec, keyframe_every)
+    options |= more
     context = cast(VideoCodecContext, av.CodecContext.create(name, "w"))
-    context.width, context.height, context.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+    context.width, context.height, context.pix_fmt = *size, pixel_format
     context.time_base, context.framerate = Fraction(1, FPS), Fraction(FPS)
     context.gop_size, context.max_b_frames, context.bit_rate, context.options = keyframe_every, 0, 1_000_000, options
     dice = random.Random(codec)
     packets: list[Packet[Any]] = []
     for i in range(count):
-        frame = av.VideoFrame(WIDTH, HEIGHT, "yuv420p")
+        frame = av.VideoFrame(*size, pixel_format)
         for plane in frame.planes:
             plane.update(dice.randbytes(plane.buffer_size))
         frame.pts = i

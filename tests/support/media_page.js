@@ -58,7 +58,9 @@
     for (const track of stream.getTracks()) {
       const init = {direction: 'sendonly', streams: [stream]};
       if (layers && track.kind === 'video') {
-        init.sendEncodings = layers.map(([rid, scale]) => ({rid, scaleResolutionDownBy: scale}));
+        init.sendEncodings = layers.map(([rid, scale, maxBitrate]) => ({
+          rid, scaleResolutionDownBy: scale, ...(maxBitrate && {maxBitrate}),
+        }));
       }
       if (scalability && track.kind === 'video') {
         init.sendEncodings = [{scalabilityMode: scalability}];

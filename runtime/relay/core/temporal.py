@@ -116,7 +116,7 @@ class Thinner:
         self.is_over = False  # every layer passes, with the stream's own picture numbers again
         self._codec = codec
         self._current = ALL_LAYERS
-        self._pictures_withheld = 0
+        self.pictures_withheld = 0
         self._highest = -1
         self._frames: OrderedDict[int, _Frame] = OrderedDict()  # by timestamp
         self._segments: deque[tuple[int, int]] = deque(maxlen=MAX_SEGMENTS)  # (first number, offset from there on)
@@ -158,7 +158,7 @@ class Thinner:
         if self._highest < 0:
             return _Frame(passes=True, pictures_withheld=0)  # its beginning may have been sent already
         if starts_keyframe(self._codec, body):
-            self._current, self._pictures_withheld = self.target, 0
+            self._current, self.pictures_withheld = self.target, 0
             self.is_over = self.target >= ALL_LAYERS
             return _Frame(passes=True, pictures_withheld=0)
         self._current = min(self._current, self.target)
@@ -168,8 +168,8 @@ class Thinner:
         if enters and in_order:
             self._current, passes = self._current + 1, True
         if not passes:
-            self._pictures_withheld += 1
-        return _Frame(passes, self._pictures_withheld)
+            self.pictures_withheld += 1
+        return _Frame(passes, self.pictures_withheld)
 
     def _close_up(self, sequence: int) -> None:
         self.offset = (self.offset - 1) & 0xFFFF

@@ -15,6 +15,7 @@ from itertools import repeat
 from typing import Any, Protocol
 
 from runtime.relay.core.delay_estimate import DelayEstimate
+from runtime.relay.core.picture_numbers import PictureShift
 from runtime.relay.core.rtp import HEADER, Header, renumber_extensions
 
 from . import srtp
@@ -39,8 +40,16 @@ class Wire:
     extensions: tuple[tuple[int, int], ...] | None = None  # streamer's number -> player's, None: the same
     send_time: bool = False  # abs-send-time is negotiated: stamp it when the packet leaves
     transport_cc: bool = False  # each player numbers its packets itself
+    pictures: PictureShift | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether packets look otherwise than they came, besides what is in the first 12 octets."""
+        return self.extensions is not None or self.pictures is not None
 
     def apply(self, packet: bytes) -> bytes:
+        if self.pictures is not None:
+            packet = self.pictures.apply(packet)
         return packet if self.extensions is None else renumber_extensions(packet, dict(self.extensions))
 
 
@@ -116,7 +125,7 @@ class BatchSender:
 
     def fan_out(self, batch: Batch, wire: Wire, receivers: Sequence[Receiver]) -> None:
         """Send a batch to all ``receivers``, which share ``wire``."""
-        packets = [wire.apply(p) for p in batch.packets] if wire.extensions is not None else batch.packets
+        packets = [wire.apply(p) for p in batch.packets] if wire.changes else batch.packets
         if len(packets) == 1:
             self._send_single(bytearray(packets[0]), batch, wire, receivers)
             return

@@ -41,8 +41,8 @@ class Egress:
         self.bitrate_bps = 0
         self.fps = 0.0
         self.pacer = Pacer(peer.ice, limits.start_bps)
-        self.max_layers: int | None = None  # how many of the layers may be used, counted from the worst
-        self.max_temporal: int | None = None  # the highest temporal layer that may be used
+        self.max_layers: int | None = None
+        self.max_temporal: int | None = None
         self._ingest: Ingest | None = None
         self._changed_at = 0.0
         self._backoff = RepairBackoff()
@@ -74,6 +74,11 @@ class Egress:
             output.attach(source)
             if source.kind == "video":
                 source.request_keyframe(cause)
+
+    def limit(self, layers: int | None, temporal: int | None) -> None:
+        """How many simulcast layers may be used, counted from the worst, and up to which temporal layer; None: all."""
+        self.max_layers, self.max_temporal = layers, temporal
+        self._changed_at = 0.0  # somebody chose: what was changed before does not hold that up
 
     def adapt(self, now: float) -> None:
         """Change to the layers that the link carries now; about once a second."""
@@ -129,7 +134,9 @@ class Egress:
             current,
             usable,
             may_try=stayed and self.link.may_try_more(now),
+            may_rise=now - self._changed_at > MIN_STAY_SECONDS,
             allowed=self.max_layers,
+            order=ingest.quality_order(layers),
         )
         return ingest.source("video") if chosen is None else layers[chosen]
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from runtime.relay.core import rtcp
 from runtime.relay.core.forwarding import accepts_source
+from runtime.relay.core.layers import quality_order
 from runtime.relay.core.negotiation import Track
 from runtime.relay.core.rtp import HEADER, MIN_PACKET_BYTES, RTP_STREAM_ID, Header, extension_text
 from runtime.relay.core.transport_cc import Arrivals
@@ -46,7 +47,16 @@ class Ingest:
 
     def source(self, kind: str) -> Source | None:
         """The stream of a kind; of several layers the best one that is being sent."""
-        return max(self.layers(kind), key=lambda source: (source.ssrc != 0, source.bitrate_bps), default=None)
+        layers = self.layers(kind)
+        best_first = [layers[i] for i in reversed(self.quality_order(layers))]
+        return next((source for source in best_first if source.ssrc), best_first[0] if best_first else None)
+
+    @staticmethod
+    def quality_order(layers: Sequence[Source]) -> list[int]:
+        """Their indices, from the worst to the best of those that were seen; what never was seen comes first."""
+        seen = [i for i, layer in enumerate(layers) if layer.ssrc]
+        order = quality_order([layers[i].picture_size for i in seen], [layers[i].steady_bps for i in seen])
+        return [i for i in range(len(layers)) if i not in seen] + [seen[i] for i in order]
 
     @property
     def layered(self) -> bool:

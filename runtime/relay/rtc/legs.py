@@ -243,7 +243,7 @@ class PlayerLeg:
         """How many simulcast layers may be used, counted from the worst, and up to which temporal layer; None: all."""
         self._layers = layers, temporal
         if self.egress is not None:
-            self.egress.max_layers, self.egress.max_temporal = self._layers
+            self.egress.limit(layers, temporal)
 
     def stop(self, why: str) -> None:
         if self.egress is not None:
@@ -278,7 +278,7 @@ class PlayerLeg:
     def _begin(self, remote: sdp.Description, *, client: bool) -> None:
         outputs = [Output(self.peer, stream, self._sender) for stream in self.streams]
         self.egress = Egress(self.peer, outputs, limits_of(self.settings))
-        self.egress.max_layers, self.egress.max_temporal = self._layers
+        self.egress.limit(*self._layers)
         self.peer.start(remote, client)
 
     def _use(self, channel: Channel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import secrets
 from typing import Any
 
@@ -10,6 +11,7 @@ from runtime.relay.core import rtcp
 from runtime.relay.core.delay_estimate import DelayEstimate
 from runtime.relay.core.forwarding import Numbering, ResendBudget
 from runtime.relay.core.negotiation import Outgoing
+from runtime.relay.core.picture_numbers import PictureNumbers, moved, numbers_of, shift_after
 from runtime.relay.core.rtp import (
     ABS_SEND_TIME,
     HEADER,
@@ -52,6 +54,7 @@ class Output:
         self.thinner: Thinner | None = None
         self.delay_estimate: DelayEstimate | None = None
         self._first_sequence: int | None = None
+        self._last_pictures: PictureNumbers | None = None  # as this player saw them
         self._clock_offset: int | None = None
         self._earned = 0
         self._rtx_sequence = secrets.randbits(15)
@@ -98,9 +101,9 @@ class Output:
             self.next_source.forget_waiting(self)
             self.next_source = None
         if self.source is not None:
+            self.remember(self.source)
             if self.thinner is not None:
                 self._settle_numbers(self.thinner)
-            self.remember(self.source.last)
             self.source.remove(self)
             self.source = None
 
@@ -155,10 +158,24 @@ class Output:
         elapsed = round((after.ntp - before.ntp) * self.numbering.clock_rate / (1 << 32))
         return before.rtp + self.timestamp_offset - after.rtp + elapsed
 
-    def remember(self, last: tuple[int, int, float] | None) -> None:
-        """The source's last packet before a change; where our own numbers stopped follows from it."""
-        if last is not None and self.packets:
-            self.numbering.sent(*last)
+    def remember(self, source: Source) -> None:
+        """Before a change: where our own numbers stopped follows from the last packet of ``source``."""
+        if source.last is None or not self.packets:
+            return
+        sequence, timestamp, now = source.last
+        if self.thinner is not None:
+            sequence = (sequence + self.thinner.offset) & 0xFFFF
+        self.numbering.sent(sequence, timestamp, now)
+        numbers = numbers_of(source.codec_name, source.last_packet)
+        if numbers is not None:
+            withheld = self.thinner.pictures_withheld if self.thinner is not None else 0
+            self._last_pictures = moved(numbers, self.wire.pictures, withheld)
+
+    def go_on_from(self, packet: bytes, source: Source) -> None:
+        """``packet`` is the first that is sent of ``source``: its picture's number goes on from the last one sent."""
+        last, first = self._last_pictures, numbers_of(source.codec_name, packet)
+        shift = shift_after(source.codec_name, last, first) if last is not None and first is not None else None
+        self.wire = dataclasses.replace(self.wire, pictures=shift)
 
     def align(self, sequence: int, timestamp: int, now: float) -> None:
         """The next packet sent will be this one of the source."""

@@ -14,6 +14,7 @@ from runtime.relay.core.forwarding import PacketCache, Reception
 from runtime.relay.core.keyframes import KeyframePolicy, starts_keyframe
 from runtime.relay.core.negotiation import Track
 from runtime.relay.core.pacing import GATHER_SECONDS, may_gather
+from runtime.relay.core.picture import picture_size
 from runtime.relay.core.rtp import ABS_SEND_TIME, TRANSPORT_CC, Header, abs_send_time, extension_offset, payload
 from runtime.relay.core.temporal import layer_of
 
@@ -28,6 +29,7 @@ NACK_INTERVAL_SECONDS = 0.05
 FRAME_START_PACKETS = 4
 MAX_NACK = 64
 TEMPORAL_LAYERS = 4
+SMOOTHING = 0.2  # what a second counts in the steady bitrate
 
 
 class Source:
@@ -47,11 +49,14 @@ class Source:
         self.octets = 0
         self.frames = 0
         self.bitrate_bps = 0
+        self.steady_bps = 0.0  # smoothed over some seconds
+        self.picture_size: tuple[int, int] | None = None  # of a simulcast layer, in pixels, where its codec tells
         self.fps = 0.0
         self._measured: tuple[float, int, int] = (time.perf_counter(), 0, 0)
         self._layer = 0
         self._layer_octets = [0] * TEMPORAL_LAYERS
         self.last: tuple[int, int, float] | None = None  # sequence number, timestamp and time of the last packet
+        self.last_packet = b""
         self.last_report: tuple[rtcp.SenderReport, float] | None = None
         self._headers: list[Header] = []
         self._packets: list[bytes] = []
@@ -62,7 +67,7 @@ class Source:
         self._players = 0
         self._fresh: list[Output] = []
         self._waiting: list[Output] = []
-        self._codec = track.codec.upper_name
+        self.codec_name = track.codec.upper_name
         self._send_time_id = track.extensions.get(ABS_SEND_TIME, 0)
         self._transport_cc_id = track.extensions.get(TRANSPORT_CC, 0)
         self._frame_timestamp = -1
@@ -128,10 +133,10 @@ class Source:
     def switch(self, ssrc: int) -> None:
         """Packets come from another SSRC now; every output's numbers go on where they were."""
         if self.ssrc:
+            for output in self.all_outputs():
+                output.remember(self)
             for output in tuple(self.thinned):
                 output.end_thinning()
-            for output in self.all_outputs():
-                output.remember(self.last)
             self._fresh = list(self.all_outputs())
             self.cache.clear()
         self.ssrc = ssrc
@@ -167,13 +172,15 @@ class Source:
 
     def _look_at_frame(self, body: bytes, now: float) -> None:
         """One of the first packets of a frame: what kind of frame is it?"""
-        if starts_keyframe(self._codec, body):
+        if starts_keyframe(self.codec_name, body):
             self._frame_checks = 0
             self._layer = 0
+            if self.rid:
+                self.picture_size = picture_size(self.codec_name, body) or self.picture_size
             self.keyframes.keyframe(now)
             if self._waiting:
                 self._change_over(now)
-        elif (layer := layer_of(self._codec, body)) is not None:
+        elif (layer := layer_of(self.codec_name, body)) is not None:
             self._layer = min(layer.number, TEMPORAL_LAYERS - 1)
 
     def batch_end(self, now: float) -> None:
@@ -218,7 +225,9 @@ class Source:
         fresh, self._fresh = self._fresh, []
         for output in fresh:
             output.align(first[2], first[3], now)
-        self.last = (last[2], last[3], now)
+            if self.kind == "video":
+                self._go_on(output, packets[0])
+        self.last, self.last_packet = (last[2], last[3], now), packets[-1]
         self.reception.measure_jitter(last[3], self._arrived_at)
         frames = sum([header[1] >> 7 for header in headers])
         self.packets += len(packets)
@@ -239,6 +248,12 @@ class Source:
             for output in fresh:
                 output.sender_report(current, now)
 
+    def _go_on(self, output: Output, packet: bytes) -> None:
+        shared = self._part(output)
+        output.go_on_from(packet, self)
+        if shared:
+            self._join(output)
+
     def _send_thinned(self, output: Output, batch: Batch) -> None:
         part = output.thinned(batch)
         if part.packets:
@@ -250,6 +265,7 @@ class Source:
         at, octets, frames = self._measured
         seconds = max(0.001, now - at)
         self.bitrate_bps = int((self.octets - octets) * 8 / seconds)
+        self.steady_bps += (self.bitrate_bps - self.steady_bps) * (SMOOTHING if self.steady_bps else 1.0)
         self.fps = (self.frames - frames) / seconds
         self._measured = (now, self.octets, self.frames)
         counted = [int(8 * n / seconds) for n in self._layer_octets]

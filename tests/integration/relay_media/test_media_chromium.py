@@ -82,6 +82,9 @@ async def wait_for(page: Page, expression: str, seconds: float = 15.0) -> dict[s
             await asyncio.sleep(0.1)
 
 
+PICTURES_AFTER_A_CHANGE = 130
+
+
 @pytest.mark.parametrize("codec", ["VP8", "H264", "VP9", "AV1"])
 async def test_picture_and_sound_of_every_codec(session: Session, browser: Browser, codec: str) -> None:
     publisher = await publish(session, browser, codec)
@@ -201,7 +204,9 @@ async def test_a_page_that_offers_gets_the_same_stream(session: Session, browser
     await page.close()
 
 
+@pytest.mark.timeout(180)
 async def test_simulcast_layers_of_a_browser(session: Session, browser: Browser) -> None:
+    """A decoder takes the changes for one stream: it never has to ask for a keyframe by itself."""
     publisher = await publish(session, browser, "VP8", [("h", 1), ("l", 2)])
     player = await join(session, browser, "p1")
     await wait_for(player, "s.frames > 5 && s.width === 640", 20)
@@ -209,6 +214,14 @@ async def test_simulcast_layers_of_a_browser(session: Session, browser: Browser)
     small = await wait_for(player, "s.width === 320", 20)
     session.hub.limit_layers("p1", None)
     large = await wait_for(player, f"s.width === 640 && s.frames > {small['frames'] + 30}", 20)
+    first = large["pli"]
+    for limit, width in ((1, 320), (None, 640)):
+        session.hub.limit_layers("p1", limit)
+        begun = await wait_for(player, f"s.width === {width}", 20)
+        # A picture that is taken for another of before the change is found only when its number comes by.
+        large = await wait_for(player, f"s.frames > {begun['frames'] + PICTURES_AFTER_A_CHANGE}", 30)
+        assert large["width"] == width
+    assert large["pli"] == first
     assert large["connection"] == "connected"
     await publisher.close()
     await player.close()

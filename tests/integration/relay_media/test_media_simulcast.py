@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import struct
 from collections.abc import AsyncIterator
 
 from runtime.relay.core import rtcp
-from tests.support.media_peer import VP8_DELTA, VP8_KEYFRAME, RawPeer, sequence_of, timestamp_of
+from runtime.relay.core.keyframes import starts_keyframe
+from runtime.relay.core.picture_numbers import numbers_of
+from runtime.relay.core.rtp import payload
+from tests.support.media_peer import RawPeer, sequence_of, timestamp_of
 from tests.support.media_session import Session, filming
 from tests.support.waiting import until
 
@@ -15,10 +20,24 @@ SIMULCAST = "a=rid:h send\r\na=rid:l send\r\na=simulcast:send h;l\r\n"
 HIGH, LOW = 0x11110000, 0x22220000
 SSRCS = {HIGH: b"h", LOW: b"l"}
 CLOCK_OFFSET = {HIGH: 1_000_000, LOW: 77_000}
+# Where each layer begins to count its pictures, and those of its lowest temporal layer.
+PICTURES = {HIGH: (300, 20), LOW: (40, 250)}
+SIZES = {HIGH: (640, 360), LOW: (320, 180)}
+
+
+def body_of(ssrc: int, frame: int, *, key: bool, first: bool) -> bytes:
+    """A VP8 payload (RFC 7741, RFC 6386 section 9.1); of its keyframes only the header is right."""
+    picture, base = (start + frame for start in PICTURES[ssrc])
+    descriptor = bytes((0x90 if first else 0x80, 0xE0)) + (picture & 0x7FFF | 0x8000).to_bytes(2, "big")
+    descriptor += bytes((base & 0xFF, 0x20))
+    if not first:
+        return descriptor
+    width, height = (side.to_bytes(2, "little") for side in SIZES[ssrc])
+    return descriptor + (b"\0\0\0\x9d\x01\x2a" + width + height if key else b"\x01")
 
 
 @contextlib.asynccontextmanager
-async def layered_streamer(session: Session) -> AsyncIterator[RawPeer]:
+async def layered_streamer(session: Session, low_parts: int = 1) -> AsyncIterator[RawPeer]:
     """Sends both layers at 50 frames/s, and a keyframe of a layer when asked for one."""
     streamer = await session.streamer(extensions=("5 " + RID,), extra_video=SIMULCAST)
 
@@ -27,15 +46,15 @@ async def layered_streamer(session: Session) -> AsyncIterator[RawPeer]:
         wanted = {ssrc for request in requests for ssrc in request.media}
         streamer.rtcp.clear()
         for ssrc, rid in SSRCS.items():
-            payload = VP8_KEYFRAME if ssrc in wanted or frame == 0 else VP8_DELTA
+            key = ssrc in wanted or frame == 0
             extension = bytes.fromhex("BEDE0001") + bytes([0x50]) + rid + b"\0\0"
             stamp = CLOCK_OFFSET[ssrc] + 1800 * frame
-            for part in range(4 if ssrc == HIGH else 1):
-                body = (payload if part == 0 else b"\x80\x80\x01") + rid + bytes(800 if ssrc == HIGH else 50)
+            parts, size = (4, 800) if ssrc == HIGH else (low_parts, 50 if low_parts == 1 else 800)
+            for part in range(parts):
+                body = body_of(ssrc, frame, key=key, first=part == 0) + bytes(size) + rid
+                last = part == parts - 1
                 await streamer.send_rtp(
-                    streamer.packet(
-                        ssrc=ssrc, timestamp=stamp, marker=part in (0, 3), payload=body, extension=extension
-                    )
+                    streamer.packet(ssrc=ssrc, timestamp=stamp, marker=last, payload=body, extension=extension)
                 )
             if frame % 25 == 0:
                 ntp = (1000 << 32) + int(frame / 50 * (1 << 32))
@@ -49,7 +68,20 @@ def layers_of(player: RawPeer) -> list[str]:
     """Which layer each received packet is of, in the order of sending."""
     media = player.kinds()["video"].ssrcs[0]
     packets = sorted(player.received(media), key=sequence_of)
-    return ["h" if packet[-1:] == b"\0" and len(packet) > 500 else "l" for packet in packets]
+    return [packet[-1:].decode() for packet in packets]
+
+
+def assert_pictures_go_on(packets: list[bytes]) -> None:
+    """Numbers of pictures step forward only, whatever the layers count (see ``picture_numbers``)."""
+    shown = [numbers for packet in packets if (numbers := numbers_of("VP8", packet)) is not None]
+    assert len(shown) == len(packets)
+    for before, after in itertools.pairwise(shown):
+        assert before.picture is not None
+        assert before.base is not None
+        assert after.picture is not None
+        assert after.base is not None
+        assert (after.picture - before.picture) % 2**15 <= 2**13
+        assert (after.base - before.base) % 256 <= 64
 
 
 async def test_a_bad_link_gets_the_low_layer_and_nobody_else_notices(session: Session) -> None:
@@ -74,9 +106,10 @@ async def test_a_bad_link_gets_the_low_layer_and_nobody_else_notices(session: Se
     changes = [i for i in range(1, len(packets)) if layers_of(bad)[i] != layers_of(bad)[i - 1]]
     assert len(changes) >= 2
     for i in changes:
-        assert packets[i][12 + 8 :][:4] == VP8_KEYFRAME[:4], "a change begins with a keyframe"
+        assert starts_keyframe("VP8", payload(packets[i])), "a change begins with a keyframe"
         step = timestamp_of(packets[i]) - timestamp_of(packets[i - 1])
         assert 0 < step <= 1800 * 3, "the picture's time goes on exactly, by the layers' common clock"
+    assert_pictures_go_on(packets)
     assert streamer.dtls.state == "connected"
 
 
@@ -90,3 +123,34 @@ async def test_a_player_may_be_limited_to_the_low_layer(session: Session) -> Non
         await until(lambda: layers_of(player)[-10:] == ["h"] * 10, seconds=8)
     numbers = sorted(sequence_of(packet) for packet in player.received(player.kinds()["video"].ssrcs[0]))
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "every change is seamless"
+
+
+async def test_a_small_layer_that_takes_much_stays_the_small_one(session: Session) -> None:
+    """As after keyframes that were asked of the small one alone: by bitrate it would be the best."""
+    async with layered_streamer(session, low_parts=8):
+        player = await session.player()
+        await until(lambda: layers_of(player)[-10:] == ["h"] * 10)
+        session.hub.limit_layers("p1", 1)
+        await until(lambda: layers_of(player)[-10:] == ["l"] * 10, seconds=6)
+        rates = {s.layer: s.bitrate_bps for s in session.hub.stats().streamer.streams if s.kind == "video"}  # type: ignore[union-attr]
+        assert rates["l"] > rates["h"]
+        seen = len(layers_of(player))
+        await until(lambda: len(layers_of(player)) > seen + 100)
+        assert set(layers_of(player)[seen:]) == {"l"}
+        session.hub.limit_layers("p1", None)
+        await until(lambda: layers_of(player)[-10:] == ["h"] * 10, seconds=8)
+
+
+async def test_what_is_sent_again_carries_the_numbers_of_the_first_time(session: Session) -> None:
+    async with layered_streamer(session):
+        player = await session.player()
+        await until(lambda: "h" in layers_of(player))
+        session.hub.limit_layers("p1", 1)
+        await until(lambda: layers_of(player)[-10:] == ["l"] * 10, seconds=6)
+        section = player.kinds()["video"]
+        media, rtx = section.ssrcs[:2]
+        first = player.received(media)[-5]
+        assert numbers_of("VP8", first) is not None
+        await player.send_rtcp(rtcp.nack(5, media, [sequence_of(first)]))
+        again = await until(lambda: player.received(rtx))
+    assert payload(again[0]) == struct.pack("!H", sequence_of(first)) + payload(first)

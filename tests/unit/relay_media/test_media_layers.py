@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.relay.core.layers import choose_layer
+from runtime.relay.core.layers import choose_layer, quality_order
 
 K = 1000
 LAYERS = [2500 * K, 150 * K, 600 * K]  # in no particular order, as streamers list them
@@ -44,6 +44,36 @@ def test_a_limit_counts_from_the_worst() -> None:
     assert choose_layer(LAYERS, 0, 10_000 * K, may_try=True, allowed=2) == 2
     assert choose_layer(LAYERS, 2, 10_000 * K, may_try=True, allowed=1) == 1
     assert choose_layer(LAYERS, None, 10_000 * K, may_try=True, allowed=0) == 1
+
+
+def test_a_keyframe_of_the_smallest_layer_does_not_make_it_the_best() -> None:
+    order = [1, 2, 0]
+    spike = [600 * K, 700 * K, 150 * K]
+    assert choose_layer(spike, 1, 10_000 * K, may_try=False, allowed=1, order=order) == 1
+    assert choose_layer(spike, 0, 10_000 * K, may_try=True, order=order) == 0
+    assert choose_layer(spike, None, 650 * K, may_try=False, order=order) == 0
+    assert choose_layer(spike, 2, 160 * K, may_try=False, order=order) == 2
+
+
+def test_a_better_layer_waits_while_the_last_change_is_fresh_and_a_worse_one_does_not() -> None:
+    assert choose_layer(LAYERS, 1, 10_000 * K, may_try=False, may_rise=False) == 1
+    assert choose_layer(LAYERS, 0, 200 * K, may_try=False, may_rise=False) == 1
+    assert choose_layer(LAYERS, None, 10_000 * K, may_try=False, may_rise=False) == 0
+    assert choose_layer([0, 150 * K, 600 * K], 0, 10_000 * K, may_try=False, may_rise=False) == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "steady", "order"),
+    [
+        pytest.param([(640, 360), (160, 90), (320, 180)], [1.0, 1.0, 9.0], [1, 2, 0], id="by size"),
+        pytest.param([(640, 360), (640, 360)], [9.0, 1.0], [1, 0], id="same size: by bitrate"),
+        pytest.param([(640, 360), None, (320, 180)], [2.0, 1.0, 3.0], [1, 0, 2], id="not all known: by bitrate"),
+        pytest.param([None, None], [0.0, 0.0], [1, 0], id="nothing known: the first is the best"),
+        pytest.param([], [], [], id="none"),
+    ],
+)
+def test_the_order_of_layers(sizes: list[tuple[int, int] | None], steady: list[float], order: list[int]) -> None:
+    assert quality_order(sizes, steady) == order
 
 
 @given(
