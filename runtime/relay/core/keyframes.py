@@ -6,6 +6,7 @@ to wait for somebody else's throttle, because nothing at all is on its screen.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 # Decoders that lost data repeat their request; one keyframe answers all of them.
@@ -128,29 +129,27 @@ def starts_keyframe(codec: str, payload: bytes) -> bool | None:
         return False
 
 
+def aggregated(payload: bytes, header_bytes: int) -> Iterator[int]:
+    """Where the NAL units of an aggregation packet begin (RFC 6184 section 5.7.1, RFC 7798 section 4.4.2)."""
+    pos = header_bytes
+    while pos + 2 < len(payload):
+        yield pos + 2
+        pos += 2 + (payload[pos] << 8 | payload[pos + 1])
+
+
 def _h264(payload: bytes) -> bool:
     kind = payload[0] & 0x1F
     if kind in (5, 7):  # IDR slice, sequence parameters
         return True
-    if kind == 24:  # STAP-A: 16-bit sizes
-        pos = 1
-        while pos + 2 < len(payload):
-            if payload[pos + 2] & 0x1F in (5, 7):
-                return True
-            pos += 2 + (payload[pos] << 8 | payload[pos + 1])
-        return False
+    if kind == 24:  # STAP-A
+        return any(payload[at] & 0x1F in (5, 7) for at in aggregated(payload, 1))
     return kind == 28 and bool(payload[1] & 0x80) and payload[1] & 0x1F in (5, 7)  # FU-A, first fragment
 
 
 def _h265(payload: bytes) -> bool:
     kind = payload[0] >> 1 & 0x3F
     if kind == 48:  # aggregation
-        pos = 2
-        while pos + 2 < len(payload):
-            if _h265_intra(payload[pos + 2] >> 1 & 0x3F):
-                return True
-            pos += 2 + (payload[pos] << 8 | payload[pos + 1])
-        return False
+        return any(_h265_intra(payload[at] >> 1 & 0x3F) for at in aggregated(payload, 2))
     if kind == 49:  # fragment
         return bool(payload[2] & 0x80) and _h265_intra(payload[2] & 0x3F)
     return _h265_intra(kind)
@@ -180,13 +179,20 @@ def _vp8(payload: bytes) -> bool:
     return not payload[vp8_descriptor_bytes(payload)] & 0x01
 
 
+def vp9_picture_number_end(payload: bytes) -> int:
+    """Where in the VP9 payload descriptor the picture's number ends, if there is one (RFC 9628 section 4.2)."""
+    if not payload[0] & 0x80:
+        return 1
+    return 3 if payload[1] & 0x80 else 2
+
+
 def _vp9(payload: bytes) -> bool:
     first = payload[0]
     if first & 0x40 or not first & 0x08:  # inter-picture predicted, or not the start of a frame
         return False
     if not first & 0x20:
         return True
-    layer = payload[1 + (0 if not first & 0x80 else 2 if payload[1] & 0x80 else 1)]
+    layer = payload[vp9_picture_number_end(payload)]
     return layer >> 1 & 0x07 == 0
 
 

@@ -36,29 +36,23 @@ def choose_layer(
     may_try: bool,
     may_rise: bool = True,
     allowed: int | None = None,
-    order: Sequence[int] | None = None,
 ) -> int | None:
     """Index of the layer to send, or None while none is sent at all.
 
-    ``bitrates_bps`` are measured, 0 for a layer that is not being sent. ``may_try``: nothing speaks against trying
-    the next better one than what fits; what a player reports never exceeds its present layer by much, so without
-    trials it would never get a better one. ``may_rise``: it is not too soon for a better one that does fit.
-    ``allowed`` limits how many of the layers may be used, counted from the worst. ``order`` is that of their quality,
-    from the worst; without it the bitrates tell.
+    ``bitrates_bps`` are measured, from the worst layer to the best, 0 for a layer that is not being sent. ``may_try``:
+    nothing speaks against trying the next better one than what fits; what a player reports never exceeds its present
+    layer by much, so without trials it would never get a better one. ``may_rise``: it is not too soon for a better one
+    that does fit. ``allowed`` limits how many of the layers may be used, counted from the worst.
     """
-    if order is None:
-        order = sorted(range(len(bitrates_bps)), key=lambda i: bitrates_bps[i])
-    order = [i for i in order if bitrates_bps[i] > 0]
-    order = order[: max(1, allowed)] if allowed is not None else order
-    if not order:
+    sent = [i for i, bitrate in enumerate(bitrates_bps) if bitrate > 0]
+    sent = sent[: max(1, allowed)] if allowed is not None else sent
+    if not sent:
         return current
-    fitting = [i for i in order if bitrates_bps[i] <= usable_bps]
-    best = fitting[-1] if fitting else order[0]
-    if current is None or current not in order:
+    best = max((i for i in sent if bitrates_bps[i] <= usable_bps), default=sent[0])
+    if current is None or current not in sent:
         return best
-    position = order.index(current)
-    if order.index(best) < position:
+    if best < current:
         return current if bitrates_bps[current] <= STAY_FACTOR * usable_bps else best
-    if best == current:
-        return order[position + 1] if may_try and position + 1 < len(order) else best
-    return best if may_rise else current
+    if best > current:
+        return best if may_rise else current
+    return next((i for i in sent if i > current), current) if may_try else current

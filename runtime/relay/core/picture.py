@@ -7,7 +7,7 @@ smallest or nothing moves in any. Sources: ITU-T H.264 (7.3.2.1.1), RFC 6386 (9.
 
 from __future__ import annotations
 
-from .keyframes import vp8_descriptor_bytes
+from .keyframes import aggregated, vp8_descriptor_bytes, vp9_picture_number_end
 
 _H264_SEQUENCE_PARAMETERS = 7
 _H264_AGGREGATE = 24
@@ -65,12 +65,9 @@ def _h264(payload: bytes) -> tuple[int, int] | None:
     if kind == _H264_SEQUENCE_PARAMETERS:
         return _sequence_parameters(payload[1:])
     if kind == _H264_AGGREGATE:
-        pos = 1
-        while pos + 2 < len(payload):
-            size = payload[pos] << 8 | payload[pos + 1]
-            if payload[pos + 2] & 0x1F == _H264_SEQUENCE_PARAMETERS:
-                return _sequence_parameters(payload[pos + 3 : pos + 2 + size])
-            pos += 2 + size
+        for at in aggregated(payload, 1):
+            if payload[at] & 0x1F == _H264_SEQUENCE_PARAMETERS:
+                return _sequence_parameters(payload[at + 1 :])
     return None
 
 
@@ -144,9 +141,7 @@ def _vp9(payload: bytes) -> tuple[int, int] | None:
 
 def _vp9_descriptor_bytes(payload: bytes) -> int:
     """Length of the VP9 payload descriptor (RFC 9628 section 4.2)."""
-    flags, pos = payload[0], 1
-    if flags & 0x80:
-        pos += 2 if payload[pos] & 0x80 else 1
+    flags, pos = payload[0], vp9_picture_number_end(payload)
     if flags & 0x20:
         pos += 1 if flags & 0x10 else 2
     if flags & 0x50 == 0x50:  # references of a flexible frame: at most three, each telling whether another follows

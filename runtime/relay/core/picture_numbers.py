@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .keyframes import vp9_picture_number_end
 from .rtp import header_bytes, payload
 
 _BASE_BITS = 8
@@ -26,14 +27,21 @@ class PictureNumbers:
     bits: int
     base: int | None
 
+    def as_sent(self, shift: PictureShift | None, withheld: int) -> PictureNumbers:
+        """What a player saw of them, moved by ``shift`` and after ``withheld`` pictures that closed up."""
+        by_picture, by_base = (shift.picture, shift.base) if shift is not None else (0, 0)
+        picture = None if self.picture is None else (self.picture + by_picture - withheld) % (1 << self.bits)
+        base = None if self.base is None else (self.base + by_base) % (1 << _BASE_BITS)
+        return PictureNumbers(picture, self.bits, base)
+
 
 @dataclass(frozen=True, slots=True)
 class PictureShift:
-    """What is added to a stream's numbers. ``codec`` is the upper-case SDP name."""
+    """What is added to a stream's numbers, modulo their range. ``codec`` is the upper-case SDP name."""
 
     codec: str
     picture: int
-    base: int
+    base: int = 0
 
     def apply(self, packet: bytes) -> bytes:
         """The RTP ``packet`` with its numbers moved."""
@@ -41,16 +49,16 @@ class PictureShift:
         places = _places(self.codec, packet[start : start + 5])
         if places is None:
             return packet
-        moved = bytearray(packet)
+        changed = bytearray(packet)
         at, bits, base_at = places
         if at:
             end = start + at + (2 if bits == 15 else 1)
-            number = int.from_bytes(moved[start + at : end], "big")
+            number = int.from_bytes(changed[start + at : end], "big")
             top = 1 << bits
-            moved[start + at : end] = (number & top | (number + self.picture) % top).to_bytes(end - start - at, "big")
+            changed[start + at : end] = (number & top | (number + self.picture) % top).to_bytes(end - start - at, "big")
         if base_at:
-            moved[start + base_at] = (moved[start + base_at] + self.base) & 0xFF
-        return bytes(moved)
+            changed[start + base_at] = (changed[start + base_at] + self.base) & 0xFF
+        return bytes(changed)
 
 
 def numbers_of(codec: str, packet: bytes) -> PictureNumbers | None:
@@ -70,14 +78,6 @@ def shift_after(codec: str, last: PictureNumbers, first: PictureNumbers) -> Pict
     picture = _forward(last.picture, first.picture, first.bits)
     base = _forward(last.base, first.base, _BASE_BITS)
     return PictureShift(codec, picture, base) if picture or base else None
-
-
-def moved(numbers: PictureNumbers, shift: PictureShift | None, withheld: int) -> PictureNumbers:
-    """``numbers`` as they were sent with ``shift``, after ``withheld`` pictures that closed up."""
-    by_picture, by_base = (shift.picture, shift.base) if shift is not None else (0, 0)
-    picture = None if numbers.picture is None else (numbers.picture + by_picture - withheld) % (1 << numbers.bits)
-    base = None if numbers.base is None else (numbers.base + by_base) % (1 << _BASE_BITS)
-    return PictureNumbers(picture, numbers.bits, base)
 
 
 def _forward(last: int | None, first: int | None, bits: int) -> int:
@@ -116,7 +116,6 @@ def _vp8_places(body: bytes) -> tuple[int, int, int] | None:
 def _vp9_places(body: bytes) -> tuple[int, int, int] | None:
     if not body[0] & 0x80:
         return None
-    bits = 15 if body[1] & 0x80 else 7
-    after = 3 if bits == 15 else 2
+    after = vp9_picture_number_end(body)
     base_at = after + 1 if body[0] & 0x30 == 0x20 else 0
-    return (1, bits, base_at) if len(body) > max(base_at, after - 1) else None
+    return (1, 15 if after == 3 else 7, base_at) if len(body) > max(base_at, after - 1) else None

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 
-from .keyframes import starts_keyframe, vp8_descriptor_bytes
-from .rtp import Header, header_bytes, payload
+from .keyframes import aggregated, starts_keyframe, vp8_descriptor_bytes, vp9_picture_number_end
+from .picture_numbers import PictureShift
+from .rtp import Header, payload
 
 ALL_LAYERS = 7
 MAX_FRAMES, MAX_SEGMENTS, MAX_SENT = 64, 256, 1024
@@ -48,7 +49,7 @@ def _vp9(body: bytes) -> Layer | None:
     first = body[0]
     if not first & 0x20:
         return None
-    layer = body[1 + (0 if not first & 0x80 else 2 if body[1] & 0x80 else 1)]
+    layer = body[vp9_picture_number_end(body)]
     return Layer(layer >> 5, bool(layer & 0x10))
 
 
@@ -73,10 +74,7 @@ def _h264(body: bytes) -> Layer | None:
     if body[0] & 0x60:
         return Layer(0, may_enter=True)
     if kind == 24:
-        pos, found = 1, False
-        while pos + 2 < len(body):
-            found = found or body[pos + 2] & 0x1F == 1
-            pos += 2 + (body[pos] << 8 | body[pos + 1])
+        found = any(body[at] & 0x1F == 1 for at in aggregated(body, 1))
     else:
         found = kind == 1 or (kind == 28 and body[1] & 0x1F == 1)
     return Layer(1, may_enter=True) if found else None  # delimiters and the like belong to whatever follows
@@ -187,11 +185,4 @@ class Thinner:
     def _renumbered(self, packet: bytes, pictures_withheld: int) -> bytes:
         if not pictures_withheld or self._codec != "VP8":
             return packet
-        start = header_bytes(packet)
-        if len(packet) < start + 4 or not packet[start] & 0x80 or not packet[start + 1] & 0x80:
-            return packet  # it has no picture number
-        at = start + 2
-        if not packet[at] & 0x80:
-            return packet[:at] + bytes(((packet[at] - pictures_withheld) & 0x7F,)) + packet[at + 1 :]
-        number = (int.from_bytes(packet[at : at + 2], "big") - pictures_withheld) & 0x7FFF | 0x8000
-        return packet[:at] + number.to_bytes(2, "big") + packet[at + 2 :]
+        return PictureShift("VP8", -pictures_withheld).apply(packet)

@@ -121,7 +121,7 @@ class Egress:
         video.limit_temporal(wanted if wanted < top else ALL_LAYERS)
 
     def _layer(self, ingest: Ingest, now: float) -> Source | None:
-        layers = ingest.layers("video")
+        layers = ingest.by_quality("video")
         if len(layers) < 2:
             return layers[0] if layers else None
         video = self.video()
@@ -136,7 +136,6 @@ class Egress:
             may_try=stayed and self.link.may_try_more(now),
             may_rise=now - self._changed_at > MIN_STAY_SECONDS,
             allowed=self.max_layers,
-            order=ingest.quality_order(layers),
         )
         return ingest.source("video") if chosen is None else layers[chosen]
 

@@ -45,18 +45,16 @@ class Ingest:
         """All streams of a kind: one, or the streamer's simulcast layers."""
         return [source for source in self.sources if source.kind == kind]
 
-    def source(self, kind: str) -> Source | None:
-        """The stream of a kind; of several layers the best one that is being sent."""
+    def by_quality(self, kind: str) -> list[Source]:
+        """All streams of a kind, from the worst to the best; those that never were sent come first."""
         layers = self.layers(kind)
-        best_first = [layers[i] for i in reversed(self.quality_order(layers))]
-        return next((source for source in best_first if source.ssrc), best_first[0] if best_first else None)
+        sent = [layer for layer in layers if layer.ssrc]
+        order = quality_order([layer.picture_size for layer in sent], [layer.steady_bps for layer in sent])
+        return [layer for layer in reversed(layers) if not layer.ssrc] + [sent[i] for i in order]
 
-    @staticmethod
-    def quality_order(layers: Sequence[Source]) -> list[int]:
-        """Their indices, from the worst to the best of those that were seen; what never was seen comes first."""
-        seen = [i for i, layer in enumerate(layers) if layer.ssrc]
-        order = quality_order([layers[i].picture_size for i in seen], [layers[i].steady_bps for i in seen])
-        return [i for i in range(len(layers)) if i not in seen] + [seen[i] for i in order]
+    def source(self, kind: str) -> Source | None:
+        """The stream of a kind; of several layers the best one that was sent."""
+        return next(reversed(self.by_quality(kind)), None)
 
     @property
     def layered(self) -> bool:

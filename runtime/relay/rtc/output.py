@@ -11,7 +11,7 @@ from runtime.relay.core import rtcp
 from runtime.relay.core.delay_estimate import DelayEstimate
 from runtime.relay.core.forwarding import Numbering, ResendBudget
 from runtime.relay.core.negotiation import Outgoing
-from runtime.relay.core.picture_numbers import PictureNumbers, moved, numbers_of, shift_after
+from runtime.relay.core.picture_numbers import PictureNumbers, numbers_of, shift_after
 from runtime.relay.core.rtp import (
     ABS_SEND_TIME,
     HEADER,
@@ -101,7 +101,7 @@ class Output:
             self.next_source.forget_waiting(self)
             self.next_source = None
         if self.source is not None:
-            self.remember(self.source)
+            self.remember()
             if self.thinner is not None:
                 self._settle_numbers(self.thinner)
             self.source.remove(self)
@@ -158,23 +158,23 @@ class Output:
         elapsed = round((after.ntp - before.ntp) * self.numbering.clock_rate / (1 << 32))
         return before.rtp + self.timestamp_offset - after.rtp + elapsed
 
-    def remember(self, source: Source) -> None:
-        """Before a change: where our own numbers stopped follows from the last packet of ``source``."""
-        if source.last is None or not self.packets:
+    def remember(self) -> None:
+        """Before a change: where our own numbers stopped follows from the last packet of the present source."""
+        source, thinner = self.source, self.thinner
+        if source is None or source.last is None or not self.packets:
             return
         sequence, timestamp, now = source.last
-        if self.thinner is not None:
-            sequence = (sequence + self.thinner.offset) & 0xFFFF
-        self.numbering.sent(sequence, timestamp, now)
-        numbers = numbers_of(source.codec_name, source.last_packet)
+        self.numbering.sent(sequence + (thinner.offset if thinner is not None else 0), timestamp, now)
+        numbers = numbers_of(self.stream.codec.upper_name, source.last_packet)
         if numbers is not None:
-            withheld = self.thinner.pictures_withheld if self.thinner is not None else 0
-            self._last_pictures = moved(numbers, self.wire.pictures, withheld)
+            withheld = thinner.pictures_withheld if thinner is not None else 0
+            self._last_pictures = numbers.as_sent(self.wire.pictures, withheld)
 
-    def go_on_from(self, packet: bytes, source: Source) -> None:
-        """``packet`` is the first that is sent of ``source``: its picture's number goes on from the last one sent."""
-        last, first = self._last_pictures, numbers_of(source.codec_name, packet)
-        shift = shift_after(source.codec_name, last, first) if last is not None and first is not None else None
+    def go_on_at(self, packet: bytes) -> None:
+        """``packet`` is the first that is sent of the present source: let its picture's numbers follow the last."""
+        codec = self.stream.codec.upper_name
+        last, first = self._last_pictures, numbers_of(codec, packet)
+        shift = shift_after(codec, last, first) if last is not None and first is not None else None
         self.wire = dataclasses.replace(self.wire, pictures=shift)
 
     def align(self, sequence: int, timestamp: int, now: float) -> None:

@@ -67,7 +67,7 @@ class Source:
         self._players = 0
         self._fresh: list[Output] = []
         self._waiting: list[Output] = []
-        self.codec_name = track.codec.upper_name
+        self._codec = track.codec.upper_name
         self._send_time_id = track.extensions.get(ABS_SEND_TIME, 0)
         self._transport_cc_id = track.extensions.get(TRANSPORT_CC, 0)
         self._frame_timestamp = -1
@@ -134,7 +134,7 @@ class Source:
         """Packets come from another SSRC now; every output's numbers go on where they were."""
         if self.ssrc:
             for output in self.all_outputs():
-                output.remember(self)
+                output.remember()
             for output in tuple(self.thinned):
                 output.end_thinning()
             self._fresh = list(self.all_outputs())
@@ -172,15 +172,15 @@ class Source:
 
     def _look_at_frame(self, body: bytes, now: float) -> None:
         """One of the first packets of a frame: what kind of frame is it?"""
-        if starts_keyframe(self.codec_name, body):
+        if starts_keyframe(self._codec, body):
             self._frame_checks = 0
             self._layer = 0
             if self.rid:
-                self.picture_size = picture_size(self.codec_name, body) or self.picture_size
+                self.picture_size = picture_size(self._codec, body) or self.picture_size
             self.keyframes.keyframe(now)
             if self._waiting:
                 self._change_over(now)
-        elif (layer := layer_of(self.codec_name, body)) is not None:
+        elif (layer := layer_of(self._codec, body)) is not None:
             self._layer = min(layer.number, TEMPORAL_LAYERS - 1)
 
     def batch_end(self, now: float) -> None:
@@ -226,7 +226,7 @@ class Source:
         for output in fresh:
             output.align(first[2], first[3], now)
             if self.kind == "video":
-                self._go_on(output, packets[0])
+                self._go_on_at(output, packets[0])
         self.last, self.last_packet = (last[2], last[3], now), packets[-1]
         self.reception.measure_jitter(last[3], self._arrived_at)
         frames = sum([header[1] >> 7 for header in headers])
@@ -248,10 +248,11 @@ class Source:
             for output in fresh:
                 output.sender_report(current, now)
 
-    def _go_on(self, output: Output, packet: bytes) -> None:
-        shared = self._part(output)
-        output.go_on_from(packet, self)
-        if shared:
+    def _go_on_at(self, output: Output, packet: bytes) -> None:
+        """``output`` may look otherwise from this packet on, and then belongs to another group."""
+        was_grouped = self._part(output)
+        output.go_on_at(packet)
+        if was_grouped:
             self._join(output)
 
     def _send_thinned(self, output: Output, batch: Batch) -> None:

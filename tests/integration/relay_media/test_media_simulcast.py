@@ -71,6 +71,12 @@ def layers_of(player: RawPeer) -> list[str]:
     return [packet[-1:].decode() for packet in packets]
 
 
+async def limit(session: Session, player: RawPeer, layers: int | None, expected: str) -> None:
+    """Limit the only player to so many layers, and wait until it gets the layer that follows from it."""
+    session.hub.limit_layers("p1", layers)
+    await until(lambda: layers_of(player)[-10:] == [expected] * 10, seconds=6 if layers else 8)
+
+
 def assert_pictures_go_on(packets: list[bytes]) -> None:
     """Numbers of pictures step forward only, whatever the layers count (see ``picture_numbers``)."""
     shown = [numbers for packet in packets if (numbers := numbers_of("VP8", packet)) is not None]
@@ -117,10 +123,8 @@ async def test_a_player_may_be_limited_to_the_low_layer(session: Session) -> Non
     async with layered_streamer(session):
         player = await session.player()
         await until(lambda: "h" in layers_of(player))
-        session.hub.limit_layers("p1", 1)
-        await until(lambda: layers_of(player)[-10:] == ["l"] * 10, seconds=6)
-        session.hub.limit_layers("p1", None)
-        await until(lambda: layers_of(player)[-10:] == ["h"] * 10, seconds=8)
+        await limit(session, player, 1, "l")
+        await limit(session, player, None, "h")
     numbers = sorted(sequence_of(packet) for packet in player.received(player.kinds()["video"].ssrcs[0]))
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "every change is seamless"
 
@@ -130,23 +134,20 @@ async def test_a_small_layer_that_takes_much_stays_the_small_one(session: Sessio
     async with layered_streamer(session, low_parts=8):
         player = await session.player()
         await until(lambda: layers_of(player)[-10:] == ["h"] * 10)
-        session.hub.limit_layers("p1", 1)
-        await until(lambda: layers_of(player)[-10:] == ["l"] * 10, seconds=6)
+        await limit(session, player, 1, "l")
         rates = {s.layer: s.bitrate_bps for s in session.hub.stats().streamer.streams if s.kind == "video"}  # type: ignore[union-attr]
         assert rates["l"] > rates["h"]
         seen = len(layers_of(player))
         await until(lambda: len(layers_of(player)) > seen + 100)
         assert set(layers_of(player)[seen:]) == {"l"}
-        session.hub.limit_layers("p1", None)
-        await until(lambda: layers_of(player)[-10:] == ["h"] * 10, seconds=8)
+        await limit(session, player, None, "h")
 
 
 async def test_what_is_sent_again_carries_the_numbers_of_the_first_time(session: Session) -> None:
     async with layered_streamer(session):
         player = await session.player()
         await until(lambda: "h" in layers_of(player))
-        session.hub.limit_layers("p1", 1)
-        await until(lambda: layers_of(player)[-10:] == ["l"] * 10, seconds=6)
+        await limit(session, player, 1, "l")
         section = player.kinds()["video"]
         media, rtx = section.ssrcs[:2]
         first = player.received(media)[-5]

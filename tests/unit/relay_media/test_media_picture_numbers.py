@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.relay.core.picture_numbers import PictureNumbers, PictureShift, moved, numbers_of, shift_after
+from runtime.relay.core.picture_numbers import PictureNumbers, PictureShift, numbers_of, shift_after
 from runtime.relay.core.rtp import HEADER
 
 WIDE = PictureNumbers(100, 15, 200)
@@ -39,7 +39,7 @@ def test_what_a_payload_tells(codec: str, body: str, expected: PictureNumbers | 
     assert numbers_of(codec, packet) == expected
     shift = PictureShift(codec, 64, 100)
     changed = shift.apply(packet)
-    assert numbers_of(codec, changed) == (None if expected is None else moved(expected, shift, 0))
+    assert numbers_of(codec, changed) == (None if expected is None else expected.as_sent(shift, 0))
     back = PictureShift(codec, -64 % 2**15, 156).apply(changed)
     assert back == packet, "nothing else is touched"
 
@@ -54,7 +54,7 @@ def test_no_payload_raises_or_changes_its_length(codec: str, body: bytes) -> Non
 @given(st.integers(0, 2**15 - 1), st.integers(0, 2**15 - 1), st.integers(0, 255), st.integers(0, 255))
 def test_every_change_is_a_step_forward(last: int, first: int, last_base: int, first_base: int) -> None:
     before, after = PictureNumbers(last, 15, last_base), PictureNumbers(first, 15, first_base)
-    shown = moved(after, shift_after("VP8", before, after), 0)
+    shown = after.as_sent(shift_after("VP8", before, after), 0)
     assert shown.picture is not None
     assert shown.base is not None
     assert 1 <= (shown.picture - last) % 2**15 <= 2**13
@@ -72,5 +72,5 @@ def test_what_already_goes_on_is_left_alone() -> None:
 
 
 def test_pictures_that_were_withheld_count() -> None:
-    assert moved(PictureNumbers(5, 7, None), None, 10) == PictureNumbers(123, 7, None)
-    assert moved(PictureNumbers(5, 7, None), PictureShift("VP8", 32, 0), 10) == PictureNumbers(27, 7, None)
+    assert PictureNumbers(5, 7, None).as_sent(None, 10) == PictureNumbers(123, 7, None)
+    assert PictureNumbers(5, 7, None).as_sent(PictureShift("VP8", 32), 10) == PictureNumbers(27, 7, None)
