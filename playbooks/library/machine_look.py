@@ -71,6 +71,12 @@ addresses:
   description: Addresses of each name; empty when it is not known.
   type: dict
   returned: always
+ansible_facts:
+  description:
+    - C(pixelstream_packages) holds the names of the packages that are installed; empty on a machine without dpkg.
+      With it a role knows that it needs nothing from the package manager, which takes a quarter of a second to say so.
+  type: dict
+  returned: always
 """
 
 
@@ -131,6 +137,18 @@ def user_name() -> str:
         return str(os.geteuid())
 
 
+def installed_packages(module: AnsibleModule) -> list[str]:
+    try:
+        status, output, _ = module.run_command(
+            ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}|${Package}\\n"], handle_exceptions=False
+        )
+    except OSError:
+        return []
+    # dpkg(1): what is wanted, then its state; "ii" is installed with all its files and set up.
+    lines = [line.partition("|") for line in output.splitlines()] if status == 0 else []
+    return sorted({name for state, _, name in lines if state[1:2] == "i"})
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -148,6 +166,7 @@ def main() -> None:
         effective_user_id=os.geteuid(),
         user=user_name(),
         addresses={name: addresses(name) for name in module.params["names"]},
+        ansible_facts={"pixelstream_packages": installed_packages(module)},
     )
 
 

@@ -11,12 +11,15 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from .running import PROJECT, Run, load_plugin
 
 prune = load_plugin("playbooks/library/prune_directories.py")
 look = load_plugin("playbooks/library/machine_look.py")
 probe = load_plugin("playbooks/library/udp_probe.py")
 freshness = load_plugin("playbooks/library/service_freshness.py")
+releases = load_plugin("playbooks/library/release_look.py")
 
 
 def test_prune_keeps_what_is_current_new_or_in_use(ansible: Run, tmp_path: Path) -> None:
@@ -104,6 +107,81 @@ def test_the_release_of_a_process_is_read_from_its_interpreter(tmp_path: Path) -
         child.stdin.close()
         child.stdout.close()
         child.wait(10)
+
+
+RUNNING = {
+    "ActiveState": "active",
+    "SubState": "running",
+    "MainPID": str(os.getpid()),
+    "UnitFileState": "enabled",
+    "NeedDaemonReload": "no",
+    "ExecMainStartTimestampMonotonic": "1000000",
+}
+
+
+@pytest.mark.parametrize(
+    ("properties", "active", "settled"),
+    [
+        (RUNNING, True, True),
+        (RUNNING | {"UnitFileState": "disabled"}, True, False),
+        (RUNNING | {"NeedDaemonReload": "yes"}, True, False),
+        (RUNNING | {"ActiveState": "failed", "SubState": "failed", "MainPID": "0"}, False, False),
+        (RUNNING | {"ActiveState": "activating", "SubState": "auto-restart", "MainPID": "0"}, False, False),
+        # What loads something and is done, as the firewall's unit.
+        (RUNNING | {"SubState": "exited", "MainPID": "0"}, True, True),
+        ({"ActiveState": "inactive", "MainPID": "0", "UnitFileState": "", "NeedDaemonReload": "no"}, False, False),
+    ],
+)
+def test_a_service_is_settled_when_it_runs_now_and_at_each_boot(
+    properties: dict[str, str], active: bool, settled: bool
+) -> None:
+    seen = freshness.judged("some.service", "", [], properties)
+    assert (seen["active"], seen["settled"], seen["stale"]) == (active, settled, [])
+
+
+def test_a_service_is_stale_when_its_release_or_a_file_is_newer(tmp_path: Path) -> None:
+    (tmp_path / "releases/new").mkdir(parents=True)
+    (tmp_path / "current").symlink_to("releases/new")
+    (tmp_path / "late").touch()
+    (tmp_path / "early").touch()
+    os.utime(tmp_path / "early", (1, 1))
+    files = [str(tmp_path / name) for name in ("late", "early", "missing")]
+    seen = freshness.judged("some@2.service", str(tmp_path / "current"), files, RUNNING)
+    assert seen["stale"] == [
+        "runs from elsewhere, current is new",
+        f"{tmp_path}/late was written after it started",
+    ]
+    assert [freshness.instance(name) for name in ("a@2", "a@b-1.service", "a")] == ["2", "b-1", ""]
+
+
+def test_what_is_installed_is_read_from_the_packages_database(ansible: Run) -> None:
+    said = ansible("ansible", "localhost", "-m", "machine_look", "-a", json.dumps({"controller_seconds": 0})).stdout
+    assert ("- dpkg\n" in said) == Path("/var/lib/dpkg/info/dpkg.list").exists()
+    assert "no-package-of-this-name" not in said
+
+
+def test_releases_are_told_from_those_that_broke_off(tmp_path: Path) -> None:
+    empty = {"directories": [], "complete": [], "current": "", "previous": "", "predecessor": ""}
+    assert releases.look(tmp_path / "nowhere") == empty
+    for name in ("r1", "r2", "r3"):
+        (tmp_path / "releases" / name).mkdir(parents=True)
+    (tmp_path / "releases/r1/.stamp").touch()
+    (tmp_path / "releases/r2/.stamp").touch()
+    (tmp_path / "releases/r2/.predecessor").write_text("r1\n")
+    (tmp_path / "current").symlink_to("releases/r2")
+    seen = {"directories": ["r1", "r2", "r3"], "complete": ["r1", "r2"], "current": "r2"}
+    assert releases.look(tmp_path) == seen | {"previous": "", "predecessor": "r1"}
+    (tmp_path / "previous").symlink_to("releases/r1")
+    assert releases.look(tmp_path) == seen | {"previous": "r1", "predecessor": "r1"}
+    (tmp_path / "releases/r1/.stamp").unlink()
+    assert releases.look(tmp_path)["predecessor"] == "", "nobody goes back to a release that is not whole"
+
+
+def test_an_interpreter_that_is_not_there_is_no_crash(ansible: Run, tmp_path: Path) -> None:
+    arguments = json.dumps({"root": str(tmp_path), "python": "/usr/bin/python0"})
+    said = ansible("ansible", "localhost", "-m", "release_look", "-a", arguments)
+    assert said.returncode == 0, said.stdout
+    assert "No such file" in said.stdout
 
 
 def test_modules_are_documented(ansible: Run) -> None:
