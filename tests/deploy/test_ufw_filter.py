@@ -46,3 +46,17 @@ def test_what_ufw_shows_is_not_made_again(rule: dict[str, Any]) -> None:
 )
 def test_what_is_only_similar_is_missing(rule: dict[str, Any]) -> None:
     assert plugin.ufw_missing([rule], SHOWN) == [rule]
+
+
+def test_a_rule_that_is_no_longer_wanted_goes_and_nobody_elses_does() -> None:
+    wanted = [
+        {"protocol": "tcp", "ports": "3478,993"},
+        {"protocol": "udp", "ports": "8900-8999"},
+        {"protocol": "tcp", "ports": 22, "source": "2001:db8::/32"},
+    ]
+    others = SHOWN + "ufw allow 9100/tcp comment 'monitoring'\nufw allow 25/tcp\nufw deny 1/tcp comment 'pixelstream'\n"
+    assert plugin.ufw_superfluous(wanted, others) == [
+        ["allow", "22/tcp"],
+        ["allow", "from", "10.0.0.1", "to", "any", "port", "8750", "proto", "tcp"],
+    ]
+    assert plugin.ufw_superfluous(wanted, "") == []
