@@ -45,6 +45,8 @@ class Identity:
         self.secure = config.public_url.startswith("https://")
         # The __Host- prefix forbids other hosts and paths to set it, and browsers accept it only over https.
         self.cookie_name = "__Host-viewer" if self.secure else "viewer"
+        # What a frame in another site's page has instead: browsers keep the other one away from it.
+        self.framed_cookie_name = f"{self.cookie_name}-framed"
 
     # --- cookies ---
 

@@ -20,13 +20,13 @@ class _QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 @contextmanager
 def example_site() -> Iterator[str]:
-    """Its origin."""
+    """Its origin. By the name ``localhost`` it is another site than everything at 127.0.0.1, for cookies as well."""
     handler = functools.partial(_QuietHandler, directory=str(_PAGES))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"http://localhost:{server.server_address[1]}"
     finally:
         server.shutdown()
         thread.join(5)

@@ -1,4 +1,4 @@
-"""The example page of docs/embed.md on another origin: what the player says comes out, what the page wants goes in."""
+"""The example page of docs/embed.md on another site: what the player says comes out, what the page wants goes in."""
 
 from __future__ import annotations
 
@@ -70,10 +70,31 @@ def test_the_example_page_works(browser: Browser, stage: Stage, site: str) -> No
 
 def test_a_site_that_is_not_allowed_sees_nothing(browser: Browser, stage: Stage, site: str) -> None:
     # Another name of the same server is another origin.
-    stranger = Viewer(browser, site.replace("127.0.0.1", "localhost"), "stranger")
+    stranger = Viewer(browser, site.replace("localhost", "other.localhost"), "stranger")
     refused: list[str] = []
     stranger.page.on("console", lambda message: refused.append(message.text))
     stranger.page.goto(f"{stranger.base_url}/?portal={stage.url}")
     stranger.eventually("the refusal", lambda: refused, lambda lines: any("frame-ancestors" in line for line in lines))
     assert events(stranger, "ready") == []
     stranger.close()
+
+
+def test_every_site_has_its_own_visitors(browser: Browser, stage: Stage, site: str) -> None:
+    person = Viewer(browser, site, "visitor")
+    person.page.goto(f"{site}/?portal={stage.url}")
+    inside(person).get_by_test_id("one-title").wait_for()
+    framed = [cookie for cookie in person.context.cookies(stage.url) if cookie["name"].endswith("-framed")]
+    assert [(cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) for cookie in framed] == [(True, True, "None")]
+
+    who = "async () => (await (await fetch('/api/v1/me')).json()).id"
+    frame = next(frame for frame in person.page.frames if frame.url.startswith(stage.url))
+    in_frame = frame.evaluate(who)
+    person.page.reload()
+    inside(person).get_by_test_id("one-title").wait_for()
+    frame = next(frame for frame in person.page.frames if frame.url.startswith(stage.url))
+    assert frame.evaluate(who) == in_frame, "the frame is known again"
+
+    person.page.goto(stage.url)
+    assert person.page.evaluate(who) != in_frame, "and the portal itself does not know it"
+    assert not person.errors
+    person.close()

@@ -84,18 +84,47 @@ class CoordinatorHandler(JsonHandler):
             self.service.document.check_response(self.request, self.get_status(), content_type, chunk)
         return super().finish(chunk)
 
+    def known_visitor(self) -> Visitor | None:
+        """Whose cookie the request brings; None for a stranger."""
+        identity = self.service.identity
+        for name in (identity.cookie_name, identity.framed_cookie_name):
+            cookie = self.request.cookies.get(name)
+            visitor = identity.read_cookie(cookie.value) if cookie is not None else None
+            if visitor is not None:
+                return visitor
+        return None
+
     def set_visitor(self, visitor: Visitor) -> None:
         """Send the visitor's cookie."""
         identity = self.service.identity
+        value, seconds = visitor.cookie or "", int(identity.seconds_valid(visitor.principal.kind))
+        if self._is_framed():
+            # In a frame of another site browsers keep no Lax cookie. One that is partitioned belongs to that site's
+            # frames alone (CHIPS, draft-cutler-httpbis-partitioned-cookies); writes need the CSRF token as ever.
+            # http.cookies knows the attribute only from Python 3.14 on.
+            attributes = f"Max-Age={seconds}; Path=/; HttpOnly; Secure; SameSite=None; Partitioned"
+            self.add_header("Set-Cookie", f"{identity.framed_cookie_name}={value}; {attributes}")
+            return
         self.set_cookie(
             identity.cookie_name,
-            visitor.cookie or "",
-            max_age=int(identity.seconds_valid(visitor.principal.kind)),
+            value,
+            max_age=seconds,
             httponly=True,
             samesite="Lax",
             secure=identity.secure,
             path="/",
         )
+
+    def _is_framed(self) -> bool:
+        """Whether the answer goes into a frame of another site, which has to be one that may show pages of ours."""
+        if not self.service.config.cors_origins:
+            return False
+        identity = self.service.identity
+        brought = {identity.cookie_name, identity.framed_cookie_name} & self.request.cookies.keys()
+        if brought:
+            return brought == {identity.framed_cookie_name}
+        headers = self.request.headers  # W3C Fetch Metadata
+        return headers.get("Sec-Fetch-Site") == "cross-site" and headers.get("Sec-Fetch-Dest") in ("iframe", "frame")
 
 
 class ViewerHandler(CoordinatorHandler):
@@ -181,8 +210,7 @@ class ViewerHandler(CoordinatorHandler):
         authorization = self.request.headers.get("Authorization")
         if authorization is not None:
             return identity.read_key(authorization)
-        cookie = self.request.cookies.get(identity.cookie_name)
-        visitor = identity.read_cookie(cookie.value) if cookie is not None else None
+        visitor = self.known_visitor()
         if visitor is None:
             visitor = identity.new_visitor()
             self.set_visitor(visitor)

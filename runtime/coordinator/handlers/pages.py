@@ -82,10 +82,8 @@ class PageHandler(CoordinatorHandler):
 
     def _introduce(self) -> None:
         """A page's first requests go out together; if each met a stranger, the last cookie would own nothing."""
-        identity = self.service.identity
-        cookie = self.request.cookies.get(identity.cookie_name)
-        if cookie is None or identity.read_cookie(cookie.value) is None:
-            self.set_visitor(identity.new_visitor())
+        if self.known_visitor() is None:
+            self.set_visitor(self.service.identity.new_visitor())
 
 
 class NoPageHandler(PageHandler):

@@ -208,3 +208,41 @@ async def test_pages_come_with_a_strict_policy_and_know_where_relays_are(stand: 
     assert "unsafe" not in policy
     assert "script-src 'self';" in policy
     assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
+
+
+IN_A_FRAME = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "iframe", "Accept": "text/html"}
+
+
+async def test_a_frame_of_another_site_has_a_cookie_that_browsers_keep_there(stand: Stand) -> None:
+    await stand.coordinator(public_url="https://play.example.org", cors_origins=["https://www.example.com"])
+    viewer = stand.viewer()
+    page = await viewer.call("GET", "/", headers=IN_A_FRAME)
+    cookie = page.headers["Set-Cookie"]
+    assert cookie.startswith("__Host-viewer-framed=")
+    parts = {part.strip() for part in cookie.split(";")}
+    assert {"HttpOnly", "Secure", "SameSite=None", "Partitioned", "Path=/"} <= parts
+    assert list(viewer.cookies) == ["__Host-viewer-framed"]
+    assert (await viewer.me())["id"] == (await viewer.me())["id"], "requests of the page bring it"
+    # Writes need the token of this cookie as of the other one.
+    assert (await viewer.call("POST", "/api/v1/sessions", {"title": "sample"}, headers={"X-CSRF-Token": ""})).code == (
+        "csrf_failed"
+    )
+    assert (await viewer.call("POST", "/api/v1/sessions", {"title": "sample"})).code == "title_not_found"
+
+
+@pytest.mark.parametrize(
+    ("origins", "headers"),
+    [
+        ([], IN_A_FRAME),  # nobody may show our pages in a frame
+        (["https://www.example.com"], IN_A_FRAME | {"Sec-Fetch-Site": "same-site"}),
+        (["https://www.example.com"], IN_A_FRAME | {"Sec-Fetch-Dest": "document"}),
+        (["https://www.example.com"], {"Accept": "text/html"}),
+    ],
+)
+async def test_everywhere_else_the_cookie_stays_with_our_own_pages(
+    stand: Stand, origins: list[str], headers: dict[str, str]
+) -> None:
+    await stand.coordinator(public_url="https://play.example.org", cors_origins=origins)
+    cookie = (await stand.viewer().call("GET", "/", headers=headers)).headers["Set-Cookie"]
+    assert cookie.startswith("__Host-viewer=")
+    assert "SameSite=Lax" in cookie

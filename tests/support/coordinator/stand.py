@@ -87,7 +87,8 @@ class Viewer:
         if response.code == 599:
             raise ConnectionError(str(response.error))
         for line in response.headers.get_list("Set-Cookie"):
-            for name, morsel in SimpleCookie(line).items():
+            # http.cookies knows Partitioned from Python 3.14 on, and drops the whole cookie before.
+            for name, morsel in SimpleCookie(line.removesuffix("; Partitioned")).items():
                 self.cookies[name] = morsel.value
         return Answer(response.code, response.body or b"", response.headers)
 
