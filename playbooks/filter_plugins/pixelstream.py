@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-ENGINE = re.compile(r"generic|unreal-[45]\.\d{1,2}")
+ENGINE = re.compile(r"generic|unreal-(4\.27|[5-9]\.\d{1,2})(-ps1)?")
 CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 SAMPLE = "pixelstream-streamer"
@@ -184,7 +184,7 @@ def _value_faults(where: str, title: Mapping[str, Any]) -> list[str]:
         if isinstance(title.get(key), int | float) and title[key] <= 0
     ]
     if not ENGINE.fullmatch(str(title.get("engine", "generic"))):
-        faults.append(f"{where}: engine must be generic or unreal-<version>, such as unreal-5.5.")
+        faults.append(f"{where}: engine must be generic or unreal-<version>, 4.27 or newer, such as unreal-5.5.")
     for key in ("display_name", "description"):
         texts = _texts(title.get(key)) if isinstance(title.get(key), str | dict | None) else {}
         faults += [

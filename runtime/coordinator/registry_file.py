@@ -26,8 +26,8 @@ Environment = dict[Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")], str
 class Launch(Config, frozen=True, kw_only=True):
     """What every build of the title is started with; see ``runtime.protocol.control.Launch``."""
 
-    # generic, or unreal-<major>.<minor>
-    engine: Annotated[str, Meta(pattern=r"^(generic|unreal-[45]\.\d{1,2})$")] = "generic"
+    # generic, or unreal-<major>.<minor>, -ps1 after it for the first Pixel Streaming plugin in 5.5 and later
+    engine: Annotated[str, Meta(pattern=r"^(generic|unreal-(4\.27|[5-9]\.\d{1,2})(-ps1)?)$")] = "generic"
     arguments: Arguments = ()
     environment: Environment = field(default_factory=dict)
     width: Annotated[int, Meta(ge=160, le=7680)] = 1280
@@ -60,7 +60,7 @@ class Features(Config, frozen=True, kw_only=True):
     chat: bool = True
     voice: bool = True
     microphone: bool = False
-    # Lets the controller send Epic's console commands; only for titles made for it.
+    # Lets the owner send Epic's console commands; only for titles made for it.
     commands: bool = False
 
 

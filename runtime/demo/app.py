@@ -34,7 +34,7 @@ _CHECK_IDLE_SECONDS, _CHECK_WARNING_SECONDS = 45.0, 20.0
 def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
-        words = f"Python package {' and '.join(missing)} missing: make demo, or pip install 'pixelstream[local]'."
+        words = f"Python package {' and '.join(missing)} missing: run make demo in the checkout."
         print(f"pixelstream demo: {words}", file=sys.stderr)
         return 1
     if options.check and find_spec("tests.e2e") is None:

@@ -20,7 +20,7 @@ class Launch:
     arguments: tuple[str, ...] = ()
     working_directory: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
-    # unreal-4.26, unreal-4.27, unreal-5.0 ... : Pixel Streaming names by version; generic: {streamer_url} and
+    # unreal-4.27, unreal-5.0 ... : Pixel Streaming names by version; generic: {streamer_url} and
     # {streamer_id} are replaced in arguments, and PIXELSTREAM_STREAMER_URL / PIXELSTREAM_STREAMER_ID are set.
     engine: str = "generic"
     build: str = "unversioned"

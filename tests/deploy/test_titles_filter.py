@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.chassis.signing import host_key
-from runtime.coordinator.registry_file import load_registry
+from runtime.coordinator.registry_file import Launch, load_registry
+from runtime.session_server.policy.command_line import UnknownEngineError, check_engine
 
 from .running import load_plugin
 
@@ -60,6 +62,7 @@ def test_name_and_executable_are_enough() -> None:
         ({"name": "d", "executable": "x", "control_policy": "anarchy"}, ["anarchy", "ask, free, owner"]),
         ({"name": "d", "executable": "x", "idle_seconds": 0}, ["idle_seconds must be above 0"]),
         ({"name": "d", "executable": "x", "engine": "unity"}, ["engine must be generic or unreal-"]),
+        ({"name": "d", "executable": "x", "engine": "unreal-4.26"}, ["4.27 or newer"]),
         ({"name": "d", "executable": "x", "display_name": {"English": "D"}}, ["'English'", "language tag"]),
         ({"name": "d", "executable": {"macos": "x"}}, ["linux and windows only"]),
         (
@@ -225,3 +228,19 @@ def test_random_secrets_differ_and_are_long() -> None:
     first, second = plugin.random_secret("a"), plugin.random_secret("a")
     assert first != second
     assert len(first) >= 43
+
+
+@pytest.mark.parametrize(
+    "engine",
+    ["generic", "unreal-4.27", "unreal-5.0", "unreal-5.5-ps1", "unreal-5.10", "unreal-4.26", "unreal-6.0", "unity"],
+)
+def test_inventory_registry_and_hosts_know_the_same_engines(engine: str) -> None:
+    verdicts = [bool(plugin.ENGINE.fullmatch(engine))]
+    for ask in (check_engine, lambda name: msgspec.convert({"engine": name}, Launch)):
+        try:
+            ask(engine)
+        except (UnknownEngineError, msgspec.ValidationError):
+            verdicts.append(False)
+        else:
+            verdicts.append(True)
+    assert len(set(verdicts)) == 1, verdicts

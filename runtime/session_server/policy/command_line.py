@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from runtime.protocol.control import Launch
 
 GENERIC = "generic"
-_UNREAL = re.compile(r"unreal-(\d+)\.(\d+)(-ps1)?")
+_UNREAL = re.compile(r"unreal-([4-9])\.(\d{1,2})(-ps1)?")
 _SECRETIVE = re.compile(r"(?i)(secret|token|passw|credential|private_key|api_?key)")
 # Of our own process, not of the title's: service manager sockets, Python's start-up, our own settings.
 _OWN = re.compile(
