@@ -317,6 +317,11 @@ def machine_findings(
                 f"this machine does not know the name {name}. Add it to DNS, or set session_server_coordinator_address "
                 "to the coordinator's address."
             )
+    if look["ufw_enabled"] and host.get("firewall_provider", "nftables") == "nftables":
+        findings.append(
+            "ufw is in force here, and firewall_provider is nftables: a packet would have to pass both. Set "
+            "firewall_provider: ufw, or switch it off: ufw disable."
+        )
     return findings
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-# How ``ufw show added`` ends a line about a rule of ours.
-OURS = " comment 'pixelstream'"
+# Protocol, ports in order, and the network that may come in; no network is everybody.
+Key = tuple[str, tuple[str, ...], str]
+
+# How ufw 0.36 tells of a rule of ours, with a source and without.
+SHOWN_FROM = re.compile(r"ufw allow from (\S+) to any port (\S+) proto (\S+) comment 'pixelstream'")
+SHOWN_ALL = re.compile(r"ufw allow ([\d:,]+)/(\S+) comment 'pixelstream'")
 
 
 def ufw_source(pair: tuple[Mapping[str, Any], str]) -> dict[str, Any]:
@@ -16,26 +22,42 @@ def ufw_source(pair: tuple[Mapping[str, Any], str]) -> dict[str, Any]:
     return {**rule, "source": source}
 
 
-def as_shown(rule: Mapping[str, Any]) -> str:
-    """Return the line by which ``ufw show added`` tells of an allowing rule of ours."""
-    ports = ",".join(sorted(str(rule["ports"]).replace("-", ":").split(","), key=lambda port: int(port.split(":")[0])))
-    if "source" in rule:
-        return f"ufw allow from {rule['source']} to any port {ports} proto {rule['protocol']}{OURS}"
-    return f"ufw allow {ports}/{rule['protocol']}{OURS}"
+def key(protocol: str, ports: str, source: str = "") -> Key:
+    """Return what makes two rules the same. ufw keeps a network where an address in it was given, and so on."""
+    numbers = sorted(ports.replace("-", ":").split(","), key=lambda port: int(port.split(":")[0]))
+    try:
+        network = ipaddress.ip_network(source, strict=False)
+    except ValueError:  # none, or nothing that ufw would take
+        return protocol, tuple(numbers), source
+    return protocol, tuple(numbers), str(network) if network.prefixlen else ""
+
+
+def wanted_keys(rules: Iterable[Mapping[str, Any]]) -> dict[Key, Mapping[str, Any]]:
+    return {key(rule["protocol"], str(rule["ports"]), rule.get("source", "")): rule for rule in rules}
+
+
+def shown_keys(shown: str) -> dict[Key, str]:
+    """Return our rules that ``ufw show added`` tells of, each with its line; what others allowed is left out."""
+    found = {}
+    for line in map(str.strip, shown.splitlines()):
+        if match := SHOWN_FROM.fullmatch(line):
+            found[key(match[3], match[2], match[1])] = line
+        elif match := SHOWN_ALL.fullmatch(line):
+            found[key(match[2], match[1])] = line
+    return found
 
 
 def ufw_missing(rules: Iterable[Mapping[str, Any]], shown: str) -> list[Mapping[str, Any]]:
     """Return the rules of which ``shown`` does not tell. To add one again would change nothing."""
-    lines = {line.strip() for line in shown.splitlines()}
-    return [rule for rule in rules if as_shown(rule) not in lines]
+    there = shown_keys(shown)
+    return [rule for same, rule in wanted_keys(rules).items() if same not in there]
 
 
 def ufw_superfluous(rules: Iterable[Mapping[str, Any]], shown: str) -> list[list[str]]:
-    """Return, as words for ``ufw delete``, what ``shown`` has of ours beside ``rules``; others' rules are theirs."""
-    wanted = {as_shown(rule) for rule in rules}
-    lines = [line.strip() for line in shown.splitlines()]
-    ours = [line for line in lines if line.startswith("ufw allow ") and line.endswith(OURS) and line not in wanted]
-    return [shlex.split(line.removesuffix(OURS))[1:] for line in ours]
+    """Return, as words for ``ufw delete``, what ``shown`` has of ours and ``rules`` have not."""
+    wanted = wanted_keys(rules)
+    lines = [line for same, line in shown_keys(shown).items() if same not in wanted]
+    return [shlex.split(line)[1:-2] for line in lines]
 
 
 class FilterModule:

@@ -71,6 +71,10 @@ addresses:
   description: Addresses of each name; empty when it is not known.
   type: dict
   returned: always
+ufw_enabled:
+  description: Whether ufw filters what comes in, now or at the next boot.
+  type: bool
+  returned: always
 ansible_facts:
   description:
     - C(pixelstream_packages) holds the names of the packages that are installed; empty on a machine without dpkg.
@@ -137,6 +141,15 @@ def user_name() -> str:
         return str(os.geteuid())
 
 
+def ufw_enabled(settings: Path = Path("/etc/ufw/ufw.conf")) -> bool:
+    """Return what ufw's own settings say (ufw-framework(8))."""
+    try:
+        lines = settings.read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.strip().replace(" ", "").lower() == "enabled=yes" for line in lines)
+
+
 def installed_packages(module: AnsibleModule) -> list[str]:
     try:
         status, output, _ = module.run_command(
@@ -166,6 +179,7 @@ def main() -> None:
         effective_user_id=os.geteuid(),
         user=user_name(),
         addresses={name: addresses(name) for name in module.params["names"]},
+        ufw_enabled=ufw_enabled(),
         ansible_facts={"pixelstream_packages": installed_packages(module)},
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -13,8 +13,8 @@ DOCUMENTATION = r"""
 module: managed_files
 short_description: Bring several files and directories to the wanted state in one step
 description:
-  - An unchanged template costs M(ansible.builtin.template) two programs on the machine, and each program costs it a
-    fifth of a second; a role with ten files spends seconds to find that nothing is to be done. This one looks at all.
+  - An unchanged template costs M(ansible.builtin.template) two programs on the machine, and each costs it 0.15 s of
+    a core; a role with ten files spends seconds to find that nothing is to be done. This one looks at all.
   - Items are worked on in their order, so a directory goes before what lies in it. Each file is replaced atomically,
     and only after its validator has accepted it. The first item that fails ends the module; those before it are done.
   - Contents are never logged, not even by the machine's journal.
@@ -97,6 +97,20 @@ ITEM = {
     "validate": {"type": "str"},
     "diff": {"type": "bool", "default": True},
 }
+
+
+class DiscreetModule(AnsibleModule):
+    """Says the contents that it was sent neither to the machine's journal nor, when it fails, to the controller.
+
+    ``no_log`` of the constructor is of no use: what the controller sends replaces it before anything is logged.
+    """
+
+    def _log_invocation(self) -> None:
+        paths = [item.get("path") for item in self.params.get("files") or [] if isinstance(item, dict)]
+        self.log(f"Invoked for {', '.join(map(str, paths))}")
+
+    def fail_json(self, msg: str, **result: Any) -> NoReturn:
+        super().fail_json(msg, **{"invocation": {"module_args": {}}, **result})
 
 
 class Refused(Exception):
@@ -213,7 +227,7 @@ def keep_file(module: AnsibleModule, item: dict[str, Any]) -> dict[str, str] | N
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = DiscreetModule(
         argument_spec={
             "files": {
                 "type": "list",
@@ -225,7 +239,6 @@ def main() -> None:
             }
         },
         supports_check_mode=True,
-        no_log=True,  # of the machine's journal, which would hold every content
     )
     work = {"directory": keep_directory, "link": keep_link, "absent": take_away, "file": keep_file}
     differences: list[dict[str, str]] = []

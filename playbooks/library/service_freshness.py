@@ -31,6 +31,10 @@ options:
     type: list
     elements: str
     default: []
+  reloads:
+    description: Whether the service reads O(files) when it is reloaded, too.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -83,6 +87,7 @@ PROPERTIES = (
     "UnitFileState",
     "NeedDaemonReload",
     "ExecMainStartTimestampMonotonic",
+    "StateChangeTimestampMonotonic",
 )
 
 
@@ -109,10 +114,12 @@ def reasons(current: str, files: list[str], release: str, started: float) -> lis
     if current and release != (wanted := Path(current).resolve().name):
         found.append(f"runs {release or 'from elsewhere'}, current is {wanted}")
     later = [file for file in map(Path, files) if file.exists() and file.stat().st_mtime > started]
-    return found + [f"{file} was written after it started" for file in later]
+    return found + [f"{file} was written after it was read" for file in later]
 
 
-def judged(name: str, current: str, files: list[str], values: dict[str, str]) -> dict[str, Any]:
+def judged(
+    name: str, current: str, files: list[str], values: dict[str, str], *, reloads: bool = False
+) -> dict[str, Any]:
     """Return what is said of a service, from its properties (org.freedesktop.systemd1)."""
     pid = int(values.get("MainPID", "0") or 0)
     # A unit that only loads something has no process, and is active once that is done.
@@ -121,7 +128,9 @@ def judged(name: str, current: str, files: list[str], values: dict[str, str]) ->
     release, stale = "", []
     if active:
         boot = time.time() - time.monotonic()
-        started = boot + int(values.get("ExecMainStartTimestampMonotonic", "0") or 0) / 1e6
+        # A unit that is being reloaded goes through a state of that name, and comes back from it.
+        read = "StateChangeTimestampMonotonic" if reloads else "ExecMainStartTimestampMonotonic"
+        started = boot + int(values.get(read, "0") or 0) / 1e6
         release = running_release(pid, Path(current).parent / "releases") if current else ""
         stale = reasons(current, files, release, started)
     enabled = values.get("UnitFileState", "").startswith("enabled")
@@ -135,6 +144,7 @@ def main() -> None:
             "names": {"type": "list", "elements": "str", "required": True},
             "current": {"type": "str", "default": ""},
             "files": {"type": "list", "elements": "str", "default": []},
+            "reloads": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -145,7 +155,13 @@ def main() -> None:
     # One block of lines for each unit, in the order in which they were named.
     blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in output.strip().split("\n\n")]
     services = [
-        judged(name, current, [file.replace("%i", instance(name)) for file in files], values)
+        judged(
+            name,
+            current,
+            [file.replace("%i", instance(name)) for file in files],
+            values,
+            reloads=module.params["reloads"],
+        )
         for name, values in zip(names, blocks, strict=True)
     ]
     module.exit_json(

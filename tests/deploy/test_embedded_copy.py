@@ -57,3 +57,28 @@ def test_other_archives_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no backup"):
         copy.restore(tmp_path, tmp_path / "archive")
     assert not (tmp_path.parent / "x.db").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "spoilt", "no archive"])
+def test_an_archive_that_is_not_whole_leaves_everything(tmp_path: Path, damage: str) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    with contextlib.closing(sqlite3.connect(data / "pixelstream.db")) as database:
+        database.execute("CREATE TABLE kept (value TEXT)")
+        database.executemany("INSERT INTO kept VALUES (?)", [(os.urandom(2000).hex(),) for _ in range(100)])
+        database.commit()
+    before = (data / "pixelstream.db").read_bytes()
+    archive = tmp_path / "archive"
+    copy.backup(data, archive)
+    whole = archive.read_bytes()
+    archive.write_bytes(
+        {
+            "cut": whole[: len(whole) // 2],
+            "spoilt": whole[:5000] + bytes(5000) + whole[10000:],
+            "no archive": b"streaming:\n  hosts: {}\n",
+        }[damage]
+    )
+    with pytest.raises(SystemExit, match="archive cannot be restored: "):
+        copy.restore(data, archive)
+    assert [path.name for path in data.iterdir()] == ["pixelstream.db"]
+    assert (data / "pixelstream.db").read_bytes() == before

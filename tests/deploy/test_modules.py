@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -149,9 +150,24 @@ def test_a_service_is_stale_when_its_release_or_a_file_is_newer(tmp_path: Path) 
     seen = freshness.judged("some@2.service", str(tmp_path / "current"), files, RUNNING)
     assert seen["stale"] == [
         "runs from elsewhere, current is new",
-        f"{tmp_path}/late was written after it started",
+        f"{tmp_path}/late was written after it was read",
     ]
+    # A reload at the end of time reads every file again, but makes no release of another.
+    reloaded = RUNNING | {"StateChangeTimestampMonotonic": str(int(1e6 * (time.monotonic() + 3600)))}
+    seen = freshness.judged("some", "", files, reloaded, reloads=True)
+    assert (seen["active"], seen["stale"]) == (True, [])
     assert [freshness.instance(name) for name in ("a@2", "a@b-1.service", "a")] == ["2", "b-1", ""]
+
+
+@pytest.mark.parametrize(
+    ("settings", "enabled"),
+    [("# ENABLED=yes\nENABLED=no\n", False), ("LOGLEVEL=low\nENABLED = Yes\n", True), (None, False)],
+)
+def test_ufw_is_asked_for_by_its_own_settings(tmp_path: Path, settings: str | None, enabled: bool) -> None:
+    file = tmp_path / "ufw.conf"
+    if settings is not None:
+        file.write_text(settings)
+    assert look.ufw_enabled(file) is enabled
 
 
 def test_what_is_installed_is_read_from_the_packages_database(ansible: Run) -> None:

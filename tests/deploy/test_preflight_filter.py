@@ -36,6 +36,7 @@ LOOK: dict[str, Any] = {
     "clock_difference_seconds": 0.5,
     "listeners": [],
     "addresses": {"play.test": ["10.0.0.1"]},
+    "ufw_enabled": False,
 }
 
 
@@ -152,6 +153,7 @@ def test_secret_findings(host: dict[str, Any], change: dict[str, Any], words: st
         ({"clock_difference_seconds": 100.0}, {}, "100 s ahead of"),
         ({"clock_difference_seconds": -100.0}, {}, "100 s behind"),
         ({"addresses": {"play.test": []}}, {}, "does not know the name play.test"),
+        ({"ufw_enabled": True}, {}, "ufw disable"),
         (
             {"listeners": [{"protocol": "udp", "port": 8900, "command": "/usr/bin/other -x"}]},
             {},
@@ -242,3 +244,11 @@ def test_certificate_findings(certificate: dict[str, Any], words: str) -> None:
 def test_a_wildcard_certificate_fits() -> None:
     good = {"subject_alt_name": ["DNS:*.test"], "valid_at": {"soon": True}}
     assert plugin.certificate_findings(good, ["play.test"], 14) == []
+
+
+@pytest.mark.parametrize("provider", ["ufw", "none"])
+def test_ufw_is_welcome_where_it_is_chosen(provider: str) -> None:
+    assert (
+        plugin.machine_findings({**LOOK, "ufw_enabled": True}, {**GPU, "firewall_provider": provider}, FACTS, LIMITS)
+        == []
+    )

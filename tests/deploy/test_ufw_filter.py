@@ -60,3 +60,21 @@ def test_a_rule_that_is_no_longer_wanted_goes_and_nobody_elses_does() -> None:
         ["allow", "from", "10.0.0.1", "to", "any", "port", "8750", "proto", "tcp"],
     ]
     assert plugin.ufw_superfluous(wanted, "") == []
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("203.0.113.5/32", "ufw allow from 203.0.113.5 to any port 22 proto tcp comment 'pixelstream'"),
+        ("192.168.1.10/24", "ufw allow from 192.168.1.0/24 to any port 22 proto tcp comment 'pixelstream'"),
+        ("FD00:0:0::10", "ufw allow from fd00::10 to any port 22 proto tcp comment 'pixelstream'"),
+        ("0.0.0.0/0", "ufw allow 22/tcp comment 'pixelstream'"),
+        ("::/0", "ufw allow 22/tcp comment 'pixelstream'"),
+    ],
+)
+def test_an_address_counts_and_not_how_it_is_written(source: str, line: str) -> None:
+    """ufw keeps it in a form of its own; the way in of whoever deploys must not be taken for somebody's leftover."""
+    rules = [{"protocol": "tcp", "ports": 22, "source": source}]
+    assert plugin.ufw_missing(rules, line) == []
+    assert plugin.ufw_superfluous(rules, line) == []
+    assert plugin.ufw_superfluous([], line) == [line.removesuffix(" comment 'pixelstream'").split()[1:]]

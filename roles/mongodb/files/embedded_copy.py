@@ -7,11 +7,14 @@ python - restore DATA_DIRECTORY ARCHIVE     while it is stopped: the old files a
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
+import shutil
 import sqlite3
 import sys
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 DEADLINE_SECONDS = 30.0
@@ -42,25 +45,44 @@ def backup(data: Path, archive: Path) -> int:
     return len(names)
 
 
-def restore(data: Path, archive: Path) -> int:
-    """Put the archive's databases in place of the present ones; return how many. The directory's owner gets them."""
+def unpack(archive: Path, data: Path) -> list[Path]:
+    """Put the archive's databases beside the present ones, each with ``.restoring`` after its name; return them."""
     owner = data.stat()
-    with tarfile.open(archive) as tar:
-        members = [member for member in tar.getmembers() if member.isfile()]
-        if any("/" in member.name or not member.name.endswith(".db") for member in members) or not members:
-            sys.exit(f"{archive} is no backup of the embedded database.")
-        for member in members:
-            stream = tar.extractfile(member)
-            assert stream is not None
-            fresh = data / f"{member.name}.restoring"
-            fresh.write_bytes(stream.read())
-            fresh.chmod(0o640)
-            os.chown(fresh, owner.st_uid, owner.st_gid)
+    fresh: list[Path] = []
+    try:
+        with tarfile.open(archive) as tar:
+            members = [member for member in tar.getmembers() if member.isfile()]
+            if any("/" in member.name or not member.name.endswith(".db") for member in members) or not members:
+                sys.exit(f"{archive} is no backup of the embedded database.")
+            with gzip.open(archive) as whole:  # its checksum is at the very end, where tarfile does not look
+                while whole.read(1 << 20):
+                    pass
+            for member in members:
+                stream = tar.extractfile(member)
+                assert stream is not None
+                fresh.append(data / f"{member.name}.restoring")
+                with fresh[-1].open("wb") as file:
+                    shutil.copyfileobj(stream, file)
+                fresh[-1].chmod(0o640)
+                os.chown(fresh[-1], owner.st_uid, owner.st_gid)
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        for path in fresh:
+            path.unlink(missing_ok=True)
+        sys.exit(f"{archive} cannot be restored: {error}")
+    return fresh
+
+
+def restore(data: Path, archive: Path) -> int:
+    """Put the archive's databases in place of the present ones; return how many. The directory's owner gets them.
+
+    What is there is touched only when everything of the archive lies beside it, whole.
+    """
+    fresh = unpack(archive, data)
     for path in [*data.glob("*.db"), *data.glob("*.db-wal"), *data.glob("*.db-shm")]:
         path.replace(path.with_name(f"{path.name}.before-restore"))
-    for member in members:
-        (data / f"{member.name}.restoring").replace(data / member.name)
-    return len(members)
+    for path in fresh:
+        path.replace(path.with_suffix(""))
+    return len(fresh)
 
 
 if __name__ == "__main__":
