@@ -7,6 +7,7 @@ median: whatever else this machine does only adds. Prints one JSON object last.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import select
@@ -50,7 +51,8 @@ def _wait_until_warm(stage: Stage, viewer: Viewer) -> None:
 
 def _click_to_frame(viewer: Viewer) -> float:
     viewer.wait_for_picture(60)
-    state = viewer.probe()
+    # The picture can be read a moment before the browser tells when it was presented.
+    state = viewer.eventually("the first frame's time", viewer.probe, lambda seen: seen["firstFrameMs"] is not None)
     return float(state["firstFrameMs"] - state["startedMs"])
 
 
@@ -153,6 +155,7 @@ def _warm(browser: Browser, stage: Stage) -> dict[str, float]:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with sync_playwright() as playwright:
         browser = launch(playwright)
         figures: dict[str, float] = {}
