@@ -7,7 +7,7 @@ import { CataloguePage } from "./pages/catalogue";
 import { NotFoundPage, OfflinePage } from "./pages/not-found";
 import { Shell } from "./pages/shell";
 import { SignInForm } from "./pages/sign-in";
-import { wantsSignIn } from "./pages/sign-in-state";
+import { isStale, wantsSignIn } from "./pages/sign-in-state";
 import { path } from "./router";
 import { isTooOld } from "./ui/browser";
 import { MessagePage } from "./ui/message";
@@ -45,6 +45,7 @@ function decodeSegment(segment: string): string {
 }
 
 export function App(): JSX.Element {
+  if (isStale.value) return <p class="page-loading">{t().common.loading}</p>;
   const route = routeOf(path.value);
   return (
     <>

@@ -5,7 +5,7 @@ import type { Me } from "./api/types";
 /** Who the visitor is, once the service has answered; pages show less until then. */
 export const me = signal<Me | undefined>(undefined);
 
-/** Ask again, for example after signing in or out. Rejects with ApiError. */
+/** Rejects with ApiError. */
 export async function loadMe(): Promise<void> {
   me.value = await getMe();
 }

@@ -63,6 +63,9 @@ it("what a phone's keyboard did is told from the two texts", () => {
   expect(difference("hel", "hello")).toEqual({ removed: 0, added: "lo" });
   expect(difference("hello", "help")).toEqual({ removed: 2, added: "p" });
   expect(difference("a", "")).toEqual({ removed: 1, added: "" });
+  expect(difference("a😀", "a")).toEqual({ removed: 1, added: "" });
+  // These two share their first half.
+  expect(difference("😀", "😁")).toEqual({ removed: 1, added: "😁" });
 });
 
 it("keys of characters", () => {

@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { isInControl, mayHandOver, mayTake, type Notice, type RoomState, reduce } from "../src/player/room-state";
+import {
+  isInControl,
+  mayHandOver,
+  mayLimitPicture,
+  mayTake,
+  type Notice,
+  type RoomState,
+  reduce,
+} from "../src/player/room-state";
 import type { FromRelay, Participant, Welcome } from "../src/player/room-types";
 
 const NOW = 1_000_000;
@@ -105,6 +113,23 @@ describe("room state", () => {
     expect(mayHandOver(asBob({ control: { holder: "bob", requests: [], mode: "ask" } }))).toBe(true);
     expect(mayHandOver(asBob({ control: { holder: "bob", requests: [], mode: "owner" } }))).toBe(false);
     expect(mayHandOver(run().state)).toBe(true);
+  });
+
+  it("the owner limits the picture while watching, else whoever is in control", () => {
+    const owner = (players: number): Participant => person("ann", { role: "owner", players });
+    const asBob = (holder: string | null, participants: Participant[]): RoomState => ({
+      ...run().state,
+      you: "bob",
+      control: { holder, requests: [], mode: "ask" },
+      participants,
+    });
+    const handed = run({ type: "control.changed", holder: "bob", by: "ann", reason: "granted" }).state;
+    expect(mayLimitPicture(handed)).toBe(true);
+    expect(mayLimitPicture(asBob("bob", [owner(1), person("bob")]))).toBe(false);
+    expect(mayLimitPicture(asBob("bob", [owner(0), person("bob")]))).toBe(true);
+    expect(mayLimitPicture(asBob("bob", [person("bob")]))).toBe(true);
+    expect(mayLimitPicture(asBob(null, [person("bob")]))).toBe(false);
+    expect(mayLimitPicture(undefined)).toBe(false);
   });
 
   it("somebody who leaves takes the request along", () => {

@@ -34,6 +34,13 @@ describe("time zones", () => {
     }
   });
 
+  it("a field that is empty, or whose year is still being typed", () => {
+    expect(epochOf("", "14:30", "Europe/Berlin")).toBeNaN();
+    expect(epochOf("2026-11-24", "", "Europe/Berlin")).toBeNaN();
+    expect(epochOf("0002-11-24", "14:30", "UTC")).toBe(utc("0002-11-24T14:30"));
+    expect(wallClock(utc("0202-11-24T14:30"), "UTC")).toEqual({ day: "0202-11-24", time: "14:30" });
+  });
+
   it("days and weeks", () => {
     expect(addDays("2026-12-31", 1)).toBe("2027-01-01");
     expect(addDays("2028-02-28", 1)).toBe("2028-02-29");

@@ -388,7 +388,9 @@ export const en = {
     fpsValue: (n: number) => `${n} per second`,
     matchWindow: "Picture size follows my window",
     layer: "Layer",
-    controllerOnly: "Whoever is in control chooses the quality for all.",
+    ownerOnly:
+      "The owner chooses data rate and frame rate for all; while the owner is not watching, whoever is in control chooses.",
+    controllerOnly: "Whoever is in control chooses the size of the picture for all.",
   },
   stats: {
     heading: "Statistics",

@@ -1,9 +1,13 @@
 import { signal } from "@preact/signals";
-import { forgetMe, request } from "../api/client";
-import { loadMe } from "../me";
+import { request } from "../api/client";
+import { forgetInvites } from "../session/invite-memory";
+import { remember } from "../storage";
 
 /** Whether the visitor has asked for the sign-in form. */
 export const wantsSignIn = signal(false);
+
+/** Whether somebody else is the visitor now, and the page is about to be loaded for them. */
+export const isStale = signal(false);
 
 export function askToSignIn(): void {
   wantsSignIn.value = true;
@@ -12,16 +16,22 @@ export function askToSignIn(): void {
 /** Rejects with ApiError when name and password do not fit, or the service cannot be reached. */
 export async function signIn(name: string, password: string): Promise<void> {
   await request("POST", "/api/v1/sign-in", { body: { name, password } });
-  await changedIdentity();
+  startAnew();
 }
 
 export async function signOut(): Promise<void> {
   await request("POST", "/api/v1/sign-out");
-  await changedIdentity();
+  // The next visitor of a shared computer gets neither the invitations nor the name.
+  forgetInvites();
+  remember("name", null);
+  startAnew();
 }
 
-async function changedIdentity(): Promise<void> {
-  forgetMe();
-  await loadMe();
-  wantsSignIn.value = false;
+/**
+ * Sessions, bookings, titles and event streams on the page are the former person's. Only a new document is sure to hold
+ * nothing of them, whatever pages come to remember; until it is here, nothing is shown.
+ */
+function startAnew(): void {
+  isStale.value = true;
+  window.location.reload();
 }

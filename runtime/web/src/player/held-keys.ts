@@ -27,12 +27,25 @@ export class HeldKeys {
     this.held.clear();
   };
 
-  // keyCode is deprecated, but it is what the application is told.
   private readonly onDown = (event: KeyboardEvent): void => {
-    if (event.keyCode !== 0 && event.keyCode !== 229) this.held.add(event.keyCode);
+    const keyCode = sentKeyCode(event);
+    if (keyCode !== 0 && keyCode !== 229) this.held.add(keyCode);
   };
 
   private readonly onUp = (event: KeyboardEvent): void => {
-    this.held.delete(event.keyCode);
+    this.held.delete(sentKeyCode(event));
   };
+}
+
+/**
+ * What the library tells the application (its KeyboardController, which keeps this to itself): keyCode, deprecated as it
+ * is, but numbers of their own for the modifiers on the right, and the same ones for Meta in every browser.
+ */
+function sentKeyCode({ code, keyCode }: Pick<KeyboardEvent, "code" | "keyCode">): number {
+  if (code === "ShiftRight" && keyCode === 16) return 253;
+  if (code === "ControlRight" && keyCode === 17) return 254;
+  if (code === "AltRight" && keyCode === 18) return 255;
+  if (code === "MetaLeft" || code === "OSLeft") return 91;
+  if (code === "MetaRight" || code === "OSRight") return 92;
+  return keyCode;
 }

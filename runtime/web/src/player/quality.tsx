@@ -3,6 +3,7 @@ import { t } from "../i18n";
 import { remember } from "../storage";
 import { useModel } from "./model-context";
 import { PanelFrame } from "./panels";
+import { mayLimitPicture } from "./room-state";
 
 const AUTO_BPS = 100_000_000;
 const LEVELS = [
@@ -15,13 +16,14 @@ const LEVELS = [
 export function QualityPanel(): JSX.Element {
   const model = useModel();
   const texts = t().quality;
-  const mayChoose = model.inControl.value;
+  const mayLimit = mayLimitPicture(model.room.value);
+  const maySize = model.inControl.value;
   const { level, fps, matchWindow } = model.quality.value;
   return (
     <PanelFrame heading={texts.heading} testId="quality-panel">
       <div class="panel-body">
-        {!mayChoose && <p class="note">{texts.controllerOnly}</p>}
-        <fieldset class="choices" disabled={!mayChoose}>
+        {!mayLimit && <p class="note">{texts.ownerOnly}</p>}
+        <fieldset class="choices" disabled={!mayLimit}>
           <legend>{texts.bitrate}</legend>
           {LEVELS.map(({ name, bps }) => (
             <label key={name} class="choice">
@@ -39,7 +41,7 @@ export function QualityPanel(): JSX.Element {
             </label>
           ))}
         </fieldset>
-        <fieldset class="choices" disabled={!mayChoose}>
+        <fieldset class="choices" disabled={!mayLimit}>
           <legend>{texts.fps}</legend>
           {[60, 30].map((value) => (
             <label key={value} class="choice">
@@ -57,12 +59,13 @@ export function QualityPanel(): JSX.Element {
             </label>
           ))}
         </fieldset>
+        {!maySize && <p class="note">{texts.controllerOnly}</p>}
         <label class="switch">
           <input
             type="checkbox"
             role="switch"
             data-testid="match-window"
-            disabled={!mayChoose}
+            disabled={!maySize}
             checked={matchWindow}
             onChange={(event) => {
               const on = event.currentTarget.checked;

@@ -47,6 +47,15 @@ export function mayHandOver(state: RoomState | undefined): boolean {
   return state.control.mode !== "owner" && isInControl(state);
 }
 
+/** May this person limit the picture's data and frame rate? The relay takes them from the owner while the owner watches. */
+export function mayLimitPicture(state: RoomState | undefined): boolean {
+  if (!state) return false;
+  const owner = state.participants.find(({ role }) => role === "owner");
+  if (owner?.id === state.you) return true;
+  const ownerWatches = owner !== undefined && owner.players > 0;
+  return isInControl(state) && !ownerWatches;
+}
+
 export function isInControl(state: RoomState | undefined): boolean {
   return state !== undefined && state.control.holder === state.you;
 }

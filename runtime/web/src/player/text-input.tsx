@@ -32,15 +32,16 @@ export function TextInput(): JSX.Element | null {
   const close = (): void => {
     model.textInput.value = undefined;
   };
-  const press = (keyCode: number | undefined, character: number): void => {
+  // A character beyond 16 bits (an emoji) goes out as its two halves, as which the application's own text holds it.
+  const press = (keyCode: number | undefined, ...units: number[]): void => {
     if (keyCode !== undefined) model.stream?.sendToStreamer("KeyDown", [keyCode, 0]);
-    model.stream?.sendToStreamer("KeyPress", [character]);
+    for (const unit of units) model.stream?.sendToStreamer("KeyPress", [unit]);
     if (keyCode !== undefined) model.stream?.sendToStreamer("KeyUp", [keyCode]);
   };
   const changed = (value: string): void => {
     const { removed, added } = difference(sent.current, value);
     for (let n = 0; n < removed; n++) press(BACKSPACE, BACKSPACE);
-    for (const character of added) press(keyCodeOf(character), character.charCodeAt(0));
+    for (const character of added) press(keyCodeOf(character), ...utf16(character));
     sent.current = value;
   };
   return (
@@ -82,9 +83,14 @@ export function keyCodeOf(character: string): number | undefined {
   return /^[a-z0-9 ]$/i.test(character) ? character.toUpperCase().charCodeAt(0) : undefined;
 }
 
-/** What to delete from the end of `before`, and what to type then, to get `after`. */
+function utf16(text: string): number[] {
+  return Array.from({ length: text.length }, (_, n) => text.charCodeAt(n));
+}
+
+/** What to delete from the end of `before`, and what to type then, to get `after`; in whole characters, never halves. */
 export function difference(before: string, after: string): { removed: number; added: string } {
+  const [old, now] = [[...before], [...after]];
   let same = 0;
-  while (same < before.length && same < after.length && before[same] === after[same]) same++;
-  return { removed: before.length - same, added: after.slice(same) };
+  while (same < old.length && same < now.length && old[same] === now[same]) same++;
+  return { removed: old.length - same, added: now.slice(same).join("") };
 }

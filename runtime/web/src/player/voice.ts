@@ -20,6 +20,8 @@ export class Voice {
   private readonly iceServers: () => IceServer[];
   private peer: RTCPeerConnection | undefined;
   private microphone: MediaStreamTrack | undefined;
+  // Which request for the microphone counts: while the browser asks its person, they may leave, and even join again.
+  private request = 0;
   private readonly speakers = new Map<string, HTMLAudioElement>();
   private deadline: number | undefined;
   // Offers are answered one after the other, in the order in which they came.
@@ -36,15 +38,24 @@ export class Voice {
     this.problem.value = undefined;
     if (!navigator.mediaDevices?.getUserMedia) return this.fail("insecure");
     this.status.value = "asking";
+    const request = ++this.request;
+    let stream: MediaStream;
     try {
-      const stream = await navigator.mediaDevices.getUserMedia({
+      stream = await navigator.mediaDevices.getUserMedia({
         audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true },
       });
-      this.microphone = stream.getAudioTracks()[0];
     } catch (error) {
+      if (request !== this.request) return;
       const name = error instanceof DOMException ? error.name : "";
       return this.fail(name === "NotFoundError" ? "noDevice" : "denied");
     }
+    if (request !== this.request) {
+      // Allowed too late: nobody wants it any more, and it must not stay open.
+      for (const track of stream.getTracks()) track.stop();
+      return;
+    }
+    this.microphone = stream.getAudioTracks()[0];
+    if (this.microphone) this.microphone.enabled = !this.isMuted.value;
     this.status.value = "connecting";
     this.ask();
   }
@@ -79,7 +90,8 @@ export class Voice {
       if (this.status.value === "connecting") this.fail("failed");
     }, CONNECT_WITHIN_MS);
     this.send({ type: "voice.join" });
-    if (this.isMuted.value) this.send({ type: "voice.mute", muted: true });
+    // Also when not muted: the relay may remember a mute from before a reload, or from before the connection broke.
+    this.send({ type: "voice.mute", muted: this.isMuted.value });
   }
 
   private async answer(sdp: string): Promise<void> {
@@ -142,6 +154,7 @@ export class Voice {
 
   private close(): void {
     window.clearTimeout(this.deadline);
+    this.request += 1;
     this.closePeer();
     this.microphone?.stop();
     this.microphone = undefined;

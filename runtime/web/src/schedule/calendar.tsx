@@ -113,8 +113,14 @@ function Grid({ days, draft, mine, stretches, title }: GridProps): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
   const { zone } = draft.value;
   const chosen = { start: epochOf(draft.value.day, draft.value.time, zone), minutes: draft.value.minutes };
-  // One stop for the Tab key; arrows move within.
-  const stop = useSignal({ day: 0, hour: FIRST_SHOWN_HOUR });
+  // One stop for the Tab key; arrows move within. Other days begin anew, with a cell that can be chosen.
+  const reached = useSignal<(Stop & { first: string }) | undefined>(undefined);
+  const first = days[0] ?? "";
+  const kept = reached.value?.first === first && reached.value.day < days.length ? reached.value : undefined;
+  const stop = kept ?? firstToCome(days, zone);
+  const reach = ({ day, hour }: Stop): void => {
+    if (kept?.day !== day || kept.hour !== hour) reached.value = { first, day, hour };
+  };
 
   useEffect(() => {
     // Office hours, unless the window in the form lies outside of them.
@@ -127,7 +133,7 @@ function Grid({ days, draft, mine, stretches, title }: GridProps): JSX.Element {
   }, []);
 
   const move = (event: KeyboardEvent): void => {
-    const { day, hour } = stop.value;
+    const { day, hour } = stop;
     const moves: Record<string, [number, number]> = {
       ArrowLeft: [-1, 0],
       ArrowRight: [1, 0],
@@ -138,7 +144,7 @@ function Grid({ days, draft, mine, stretches, title }: GridProps): JSX.Element {
     if (!by) return;
     event.preventDefault();
     const next = { day: clamp(day + by[0], days.length - 1), hour: clamp(hour + by[1], 23) };
-    stop.value = next;
+    reach(next);
     box.current?.querySelector<HTMLElement>(`[data-cell="${next.day}-${next.hour}"]`)?.focus();
   };
   return (
@@ -157,7 +163,7 @@ function Grid({ days, draft, mine, stretches, title }: GridProps): JSX.Element {
         <tbody>
           {HOURS.map((hour) => (
             <tr key={hour} data-hour={hour}>
-              <th scope="row">{`${String(hour).padStart(2, "0")}:00`}</th>
+              <th scope="row">{timeOf(hour)}</th>
               {days.map((day, place) => (
                 <td key={day}>
                   <HourCell
@@ -168,9 +174,9 @@ function Grid({ days, draft, mine, stretches, title }: GridProps): JSX.Element {
                     mine={mine.filter((booking) => booking.title === title.name)}
                     chosen={chosen}
                     cell={`${place}-${hour}`}
-                    isStop={stop.value.day === place && stop.value.hour === hour}
+                    isStop={stop.day === place && stop.hour === hour}
+                    onReach={() => reach({ day: place, hour })}
                     onChoose={(time) => {
-                      stop.value = { day: place, hour };
                       draft.value = { ...draft.value, day, time };
                     }}
                   />
@@ -184,6 +190,12 @@ function Grid({ days, draft, mine, stretches, title }: GridProps): JSX.Element {
   );
 }
 
+/** A cell by its column and its hour. */
+interface Stop {
+  day: number;
+  hour: number;
+}
+
 interface HourCellProps {
   day: string;
   hour: number;
@@ -193,16 +205,17 @@ interface HourCellProps {
   chosen: { start: number; minutes: number };
   cell: string;
   isStop: boolean;
+  onReach: () => void;
   onChoose: (time: string) => void;
 }
 
 function HourCell(props: HourCellProps): JSX.Element {
-  const { day, hour, zone, stretches, mine, chosen, cell, isStop, onChoose } = props;
+  const { day, hour, zone, stretches, mine, chosen, cell, isStop, onReach, onChoose } = props;
   const texts = t().schedule;
-  const time = `${String(hour).padStart(2, "0")}:00`;
+  const time = timeOf(hour);
   const from = epochOf(day, time, zone);
   const to = from + HOUR_MS;
-  const isPast = to <= Date.now();
+  const isPast = isOver(day, hour, zone);
   const free = isPast ? 0 : freeThroughout(stretches, Math.max(from, Date.now()), to);
   const isOwn = mine.some(({ starts_at, ends_at, state }) => state !== "cancelled" && starts_at < to && ends_at > from);
   const isChosen = chosen.start < to && chosen.start + chosen.minutes * 60_000 > from;
@@ -216,15 +229,38 @@ function HourCell(props: HourCellProps): JSX.Element {
       data-testid={`hour-${day}-${hour}`}
       data-free={free}
       tabIndex={isStop ? 0 : -1}
-      disabled={isPast}
+      // Not `disabled`, which would take the focus away from under the arrow keys.
+      aria-disabled={isPast}
       aria-pressed={isChosen}
       aria-label={[formatDay(day, "long"), time, state, isOwn ? texts.yourBooking : ""].filter(Boolean).join(", ")}
       title={state}
-      onClick={() => onChoose(time)}
+      onFocus={onReach}
+      onClick={() => {
+        // Safari gives a clicked button no focus.
+        onReach();
+        if (!isPast) onChoose(time);
+      }}
     >
       {isPast ? "" : free > 0 ? free : "–"}
     </button>
   );
+}
+
+/** The first hour that is not over, if possible one that is in view from the beginning. */
+function firstToCome(days: string[], zone: string): Stop {
+  for (const [day, date] of days.entries()) {
+    const hour = HOURS.find((each) => each >= FIRST_SHOWN_HOUR && !isOver(date, each, zone));
+    if (hour !== undefined) return { day, hour };
+  }
+  return { day: 0, hour: FIRST_SHOWN_HOUR };
+}
+
+function isOver(day: string, hour: number, zone: string): boolean {
+  return epochOf(day, timeOf(hour), zone) + HOUR_MS <= Date.now();
+}
+
+function timeOf(hour: number): string {
+  return `${String(hour).padStart(2, "0")}:00`;
 }
 
 function clamp(value: number, most: number): number {

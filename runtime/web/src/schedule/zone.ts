@@ -33,15 +33,21 @@ export function wallClock(ms: number, zone: string): WallClock {
       .map(({ type, value }) => [type, value]),
   );
   const part = (name: Intl.DateTimeFormatPartTypes): string => parts.get(name) ?? "";
-  return { day: `${part("year")}-${part("month")}-${part("day")}`, time: `${part("hour")}:${part("minute")}` };
+  // Years of less than four digits are on the way while somebody types one.
+  return {
+    day: `${part("year").padStart(4, "0")}-${part("month")}-${part("day")}`,
+    time: `${part("hour")}:${part("minute")}`,
+  };
 }
 
 /**
  * The moment at which the clocks of `zone` show this. Of a time that comes twice (clocks go back) the first one; a time that
- * is skipped (clocks go forward) is taken as if the clocks had not been changed yet.
+ * is skipped (clocks go forward) is taken as if the clocks had not been changed yet. NaN of what is no day or time, such as
+ * a field that has been emptied.
  */
 export function epochOf(day: string, time: string, zone: string): number {
   const asIfUtc = Date.parse(`${day}T${time}:00Z`);
+  if (Number.isNaN(asIfUtc)) return Number.NaN;
   // An offset lies within a day, and changes by less: two guesses reach it from either side.
   const guesses = [offset(asIfUtc - 86_400_000, zone), offset(asIfUtc + 86_400_000, zone)].map(
     (each) => asIfUtc - each,
