@@ -32,6 +32,7 @@ class Accounts:
         self._users: dict[str, User] = {}
         self._keys: dict[str, ApiKey] = {}  # by id
         self._by_hash: dict[str, str] = {}  # sha256 -> id
+        self._removed: dict[str, int] = {}  # user removed here -> version, while a read from before may be under way
         self._hasher = PasswordHasher()
         # Verified in place of an unknown user's, so that both answers take the same time.
         self._decoy = self._hasher.hash(new_secret())
@@ -40,19 +41,27 @@ class Accounts:
 
     # --- the view ---
 
+    # A record that was read before a change of ours and arrives after it must not undo what is known here.
+
     def put_user(self, user: User) -> None:
-        self._users[user.name] = user
+        known = self._users.get(user.name)
+        if user.version > max(known.version if known else 0, self._removed.get(user.name, 0)):
+            self._users[user.name] = user
 
     def put_key(self, key: ApiKey) -> None:
-        self._keys[key.id] = key
-        self._by_hash[key.sha256] = key.id
+        known = self._keys.get(key.id)
+        if known is None or known.version < key.version:
+            self._keys[key.id] = key
+            self._by_hash[key.sha256] = key.id
 
-    def keep_only(self, users: set[str], keys: set[str]) -> None:
-        """Forget what the database no longer has."""
-        for name in set(self._users) - users:
-            del self._users[name]
-        for key_id in set(self._keys) - keys:
-            self._by_hash.pop(self._keys.pop(key_id).sha256, None)
+    def keep_only(self, users: set[str], keys: set[str], read_ms: int) -> None:
+        """Forget what the database did not have at ``read_ms``."""
+        for user in [user for user in self._users.values() if user.name not in users and user.changed_ms < read_ms]:
+            del self._users[user.name]
+        for key in [key for key in self._keys.values() if key.id not in keys and key.changed_ms < read_ms]:
+            del self._keys[key.id]
+            self._by_hash.pop(key.sha256, None)
+        self._removed = {name: version for name, version in self._removed.items() if name in users}
 
     @property
     def users(self) -> list[User]:
@@ -164,7 +173,8 @@ class Accounts:
             if password_hash is None:
                 raise ServiceError("bad_request", "A new user needs a password.")
             try:
-                user = await self._store.users.insert(wanted)
+                # Above the version of a user of this name who was removed and whom others still remember.
+                user = await self._store.users.insert(replace(wanted, version=now))
             except DuplicateError:
                 raise ServiceError("conflict") from None
         self.put_user(user)
@@ -172,8 +182,12 @@ class Accounts:
 
     async def remove(self, name: str) -> bool:
         # Disabled first: that is a change which other instances hear of at once.
-        await self._store.users.change(name, lambda old: None if old.disabled else replace(old, disabled=True))
+        last, _ = await self._store.users.change(
+            name, lambda old: None if old.disabled else replace(old, disabled=True)
+        )
         removed = await self._store.users.delete(name)
+        if last is not None:
+            self._removed[name] = last.version
         self._users.pop(name, None)
         return removed
 

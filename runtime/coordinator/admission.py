@@ -40,32 +40,34 @@ class Admission:
     ) -> None:
         self._fleet, self._capacity, self._lifecycle = fleet, capacity, lifecycle
         self._clock, self._settings = clock, settings
+        self._joining = 0  # tickets of the queue that are just being written
         # Does somebody wait already for what this title could run on? Set by the queue.
         self.is_contended: Callable[[Title], bool] = lambda title: False
 
     async def create(self, wish: Wish, session_id: str | None = None) -> Session:
         """A warm, leased or (``wish.wait``) queued session; raise ``no_capacity``, ``no_host`` or ``queue_full``."""
-        session_id = session_id or new_session_id()
-        adopted = await self._adopt(wish)
-        if adopted is not None:
-            return adopted
-        session = self._requested(wish, session_id)
-        claim = self._not_now(wish) or await self._claim(session, wish.title)
-        if isinstance(claim, Refusal):
-            return await self._refused(wish, session, claim)
-        leased = self._leased(session, claim, wish.title)
-        try:
-            leased = await self._lifecycle.add(leased)
-        except StoreError:
-            await self._undo(claim, session_id)
-            raise
-        self._capacity.settle(claim)
-        self._lifecycle.resume(leased)
-        return leased
+        session = self._requested(wish, session_id or new_session_id())
+        # From before the first wait on: whoever asks meanwhile finds it among what its owner has.
+        with self._fleet.creating(session):
+            adopted = await self._adopt(wish)
+            if adopted is not None:
+                return adopted
+            claim = self._not_now(wish) or await self._claim(session, wish.title)
+            if isinstance(claim, Refusal):
+                return await self._refused(wish, session, claim)
+            try:
+                leased = await self._lifecycle.add(self._leased(session, claim, wish.title))
+            except StoreError:
+                await self._undo(claim, session)
+                raise
+            finally:
+                self._capacity.settle(claim)
+            self._lifecycle.resume(leased)
+            return leased
 
     async def promote(self, session: Session, title: Title) -> bool:
         """Give a queued session a slot if there is one now; True when it left the queue."""
-        claim = self._full(title) or await self._claim(session, title)
+        claim = await self._claim(session, title)
         if isinstance(claim, Refusal):
             if claim.kind == "busy":
                 await self.make_room(title)
@@ -76,14 +78,15 @@ class Admission:
 
         try:
             now, changed = await self._lifecycle.change(session.id, decide)
+            if not changed:
+                await self._undo(claim, session, now)
         except StoreError:
-            await self._undo(claim, session.id)
+            await self._undo(claim, session)
             raise
-        if now is None or not changed:
-            await self._undo(claim, session.id)
-            return True
-        self._capacity.settle(claim)
-        self._lifecycle.resume(now)
+        finally:
+            self._capacity.settle(claim)
+        if now is not None and changed:
+            self._lifecycle.resume(now)
         return True
 
     async def make_room(self, title: Title) -> bool:
@@ -95,17 +98,23 @@ class Admission:
         if any(session.state is SessionState.STOPPING for session in warm):
             return True
         for session in sorted((s for s in warm if s.title != title.name), key=lambda s: s.created_ms):
-            ended, changed = await self._lifecycle.change(session.id, self._give_way)
-            if ended is not None and changed:
-                self._lifecycle.resume(ended)
+            if await self.give_way(session):
                 return True
         return False
 
-    def _give_way(self, session: Session) -> Session | None:
-        # Somebody may have taken it over meanwhile.
-        if session.owner is not None:
-            return None
-        return transitions.stop(session, EndReason.ADMIN_ENDED, self._clock.now_ms())
+    async def give_way(self, warm: Session) -> bool:
+        """End a warm session; False when that is not to be, because somebody has taken it over meanwhile."""
+
+        def decide(current: Session) -> Session | None:
+            if current.owner is not None:
+                return None
+            return transitions.stop(current, EndReason.ADMIN_ENDED, self._clock.now_ms())
+
+        ended, changed = await self._lifecycle.change(warm.id, decide)
+        if ended is None or not changed:
+            return False
+        self._lifecycle.resume(ended)
+        return True
 
     async def _adopt(self, wish: Wish) -> Session | None:
         """Hand over a warm session, or one that is on its way."""
@@ -136,11 +145,15 @@ class Admission:
         if not wish.wait:
             retry = 5 if makes_room else 15
             raise ServiceError("no_capacity", details={"why": refusal.why}, retry_after_seconds=retry)
-        if len(self._fleet.queued()) >= self._settings.queue_length:
+        if len(self._fleet.queued()) + self._joining >= self._settings.queue_length:
             raise ServiceError("queue_full", retry_after_seconds=60)
         now = self._clock.now_ms()
         queued = transitions.enter(session, SessionState.QUEUED, now)
-        return await self._lifecycle.add(replace(queued, queue=QueueTicket(queued_ms=now, seen_ms=now)))
+        self._joining += 1
+        try:
+            return await self._lifecycle.add(replace(queued, queue=QueueTicket(queued_ms=now, seen_ms=now)))
+        finally:
+            self._joining -= 1
 
     async def _claim(self, session: Session, title: Title) -> Claim | Refusal:
         return await self._capacity.claim(
@@ -188,17 +201,10 @@ class Admission:
     def _not_now(self, wish: Wish) -> Refusal | None:
         if wish.owner is not None and self._is_behind(wish):
             return Refusal("busy", "Others wait for it already.")
-        return self._full(wish.title)
+        return None
 
-    def _full(self, title: Title) -> Refusal | None:
-        """The title's own limit over all hosts."""
-        most = title.limits.max_sessions
-        if most is None or sum(1 for s in self._fleet.live() if s.title == title.name and s.holds_slot) < most:
-            return None
-        return Refusal("busy", f"{title.name} already runs in {most} session(s), its limit.")
-
-    async def _undo(self, claim: Claim, session_id: str) -> None:
+    async def _undo(self, claim: Claim, session: Session, now: Session | None = None) -> None:
         try:
-            await self._capacity.give_back(claim, session_id)
+            await self._capacity.give_back(claim, session, now)
         except StoreError as error:
             logger.warning("slot %s:%d is left to the reaper: %s", claim.host, claim.slot, error)

@@ -7,6 +7,7 @@ so a view that is behind costs a retry and never a wrong write.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from runtime.chassis.clock import Clock
@@ -38,6 +39,7 @@ class Fleet:
         self._loads: dict[str, HostLoad] = {}
         self._in_order = True  # of names
         self._by_owner: dict[str, set[str]] = {}
+        self._creating: dict[str, Session] = {}  # being written by this process for the first time
         self._queued: set[str] = set()
         self.queue_revision = 0  # rises when somebody joins or leaves the queue
         self._warm: set[str] = set()
@@ -131,6 +133,15 @@ class Fleet:
             if session.host:
                 self._refresh(session.host)
 
+    @contextmanager
+    def creating(self, session: Session) -> Iterator[None]:
+        """Count ``session`` for its owner while it is not written yet."""
+        self._creating[session.id] = session
+        try:
+            yield
+        finally:
+            self._creating.pop(session.id, None)
+
     def live(self) -> Iterator[Session]:
         return (session for session in self.sessions.values() if not session.is_final)
 
@@ -139,7 +150,10 @@ class Fleet:
         return [self.sessions[session_id] for session_id in self._held.get(name, {}).values()]
 
     def owned_by(self, owner_id: str) -> list[Session]:
-        return [self.sessions[session_id] for session_id in self._by_owner.get(owner_id, ())]
+        """With those that this process is just creating."""
+        owned = [self.sessions[session_id] for session_id in self._by_owner.get(owner_id, ())]
+        coming = (s for s in self._creating.values() if s.id not in self.sessions)
+        return owned + [s for s in coming if s.owner is not None and s.owner.id == owner_id]
 
     def queued(self) -> list[Session]:
         return [self.sessions[session_id] for session_id in self._queued]

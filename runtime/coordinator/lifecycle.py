@@ -79,6 +79,12 @@ class Lifecycle:
             self._busy.add(session.id)
             self._background.spawn(f"stop {session.id}", self._stop(session.id))
 
+    @property
+    def database_failed_ms(self) -> int:
+        """When the database last failed to answer this process; 0: never."""
+        failed = self._store.connection.last_failure
+        return 0 if failed is None else self._clock.now_ms() - int((self._clock.monotonic() - failed) * 1000)
+
     # --- change ---
 
     async def change(self, session_id: str, decide: Change) -> tuple[Session | None, bool]:
@@ -172,7 +178,7 @@ class Lifecycle:
         if title is None or session.host is None:
             return False
         length = (session.ends_ms - self._clock.now_ms()) / 1000 if session.ends_ms else session.max_length_seconds
-        claim = await self._capacity.claim(
+        claim = await self._capacity.claim_slot(
             title,
             session.id,
             length_seconds=length,
@@ -182,7 +188,6 @@ class Lifecycle:
         if isinstance(claim, Refusal):
             return False
         placement = claim.placement
-        build = self._fleet.hosts[placement.host].title[title.name].build
 
         def decide(current: Session) -> Session | None:
             if current.state is not SessionState.LEASED or current.host != session.host:
@@ -192,18 +197,21 @@ class Lifecycle:
                 host=placement.host,
                 slot=placement.slot,
                 gpu=placement.gpu,
-                build=build,
+                build=self._fleet.hosts[placement.host].title[title.name].build,
                 why=placement.why,
                 now_ms=self._clock.now_ms(),
                 lease_seconds=self._settings.lease_seconds,
             )
 
-        _, changed = await self.change(session.id, decide)
-        if not changed:
-            await self._capacity.give_back(claim, session.id)
-            return True  # somebody else decided; look again
-        self._capacity.settle(claim)
-        await self._capacity.free(session)
+        try:
+            now, changed = await self.change(session.id, decide)
+            if not changed:
+                await self._capacity.give_back(claim, session, now)
+                return True  # somebody else decided; look again
+        finally:
+            # Also when nobody knows whether it was written: then the claim in the database is the reaper's.
+            self._capacity.settle(claim)
+        await self._capacity.leave(session)
         return True
 
     # --- end ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from dataclasses import replace
@@ -17,11 +18,12 @@ from .fleet import Fleet
 from .lifecycle import Lifecycle
 from .live import Hub, session_topic
 from .scheduler import BUSY, Verdict, availability, judge
-from .store.errors import StoreUnavailableError
+from .store.errors import StoreError, StoreUnavailableError
 from .store.locks import Lease
 
 logger = logging.getLogger(__name__)
 _REMEMBERED_LENGTHS = 50
+_RETRY_SECONDS = 1.0
 # Estimates of waiting times may be this old; positions are always of the moment.
 _FRESH_SECONDS = 1.0
 
@@ -60,11 +62,26 @@ class Queueing:
         return self._settings.queue_grace_seconds / 3
 
     async def touch(self) -> None:
-        """Write down who is still waiting here."""
+        """Write down who is still waiting here. What a database that is away does not take is tried again soon, until
+        about when the next call is due."""
+        for attempt in range(max(1, int(self.touch_seconds / _RETRY_SECONDS))):
+            try:
+                await self._touch()
+                return
+            except StoreError as error:
+                if attempt == 0:
+                    logger.warning("who waits cannot be written down yet: %s", error)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _touch(self) -> None:
         seen, self._seen = self._seen, set()
-        for session in self._fleet.queued():
-            if session.id in seen:
-                await self._lifecycle.change(session.id, self._mark_seen)
+        unsaved = [session.id for session in self._fleet.queued() if session.id in seen]
+        try:
+            while unsaved:
+                await self._lifecycle.change(unsaved[-1], self._mark_seen)
+                unsaved.pop()
+        finally:
+            self._seen.update(unsaved)
 
     def _mark_seen(self, session: Session) -> Session | None:
         if session.queue is None or session.state is not SessionState.QUEUED:
@@ -76,12 +93,12 @@ class Queueing:
     async def round(self, lease: Lease) -> None:
         """Let go of tickets that were left, then give out what is free, in order."""
         ordered = queue.order(self._fleet.queued())
-        now = self._clock.now_ms()
+        now, grace = self._clock.now_ms(), self._settings.queue_grace_seconds
+        # While the database was away nobody could be written down as present.
+        watched_since_ms = max(lease.since_ms, self._lifecycle.database_failed_ms)
         try:
             for session in ordered:
-                if queue.has_left(
-                    session, now, grace_seconds=self._settings.queue_grace_seconds, watched_since_ms=lease.since_ms
-                ):
+                if queue.has_left(session, now, grace_seconds=grace, watched_since_ms=watched_since_ms):
                     await self._lifecycle.end(session.id, EndReason.QUEUE_LEFT)
             await self._promote(queue.order(self._fleet.queued()))
         except StoreUnavailableError as error:

@@ -94,13 +94,18 @@ class Registry:
         if present is None:
             self.outcome.titles.added.append(entry.name)
             if not self._check:
-                await self._store.titles.insert(wanted)
+                await self._store.titles.insert(replace(wanted, version=self._first_version))
         elif _same(present, wanted) is False:
             self.outcome.titles.updated.append(entry.name)
             if not self._check:
                 await self._store.titles.change(
                     entry.name, lambda old: replace(wanted, version=old.version), known=present
                 )
+
+    @property
+    def _first_version(self) -> int:
+        """Of a new record: above that of one of the same name which was removed and which others still remember."""
+        return self._store.connection.clock.now_ms()
 
     async def _host(self, server: registry_file.SessionServer, present: Host | None) -> None:
         values = msgspec.to_builtins(server)
@@ -110,7 +115,7 @@ class Registry:
         if present is None:
             self.outcome.hosts.added.append(server.name)
             if not self._check:
-                await self._store.hosts.insert(wanted)
+                await self._store.hosts.insert(replace(wanted, version=self._first_version))
         elif _same(present, replace(wanted, heartbeat=present.heartbeat)) is False:
             self.outcome.hosts.updated.append(server.name)
             if not self._check:

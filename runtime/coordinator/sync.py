@@ -119,8 +119,9 @@ class Sync:
             self._fleet.put_booking(booking)
 
     async def _load_accounts(self) -> None:
+        read_ms = self._clock.now_ms()
         users, keys = await self._store.users.find(), await self._store.api_keys.find()
-        self._accounts.keep_only({user.name for user in users}, {key.id for key in keys})
+        self._accounts.keep_only({user.name for user in users}, {key.id for key in keys}, read_ms)
         for user in users:
             self._accounts.put_user(user)
         for key in keys:

@@ -42,7 +42,7 @@ class WarmPools:
         warm = self._fleet.warm(title.name)
         target = 0 if title.retired else title.warm
         if len(warm) > target:
-            await self._lifecycle.end(warm[-1].id, EndReason.ADMIN_ENDED)
+            await self._admission.give_way(warm[-1])
         elif len(warm) < target and self._may_start(title):
             try:
                 await self._admission.create(Wish(title=title, owner=None))

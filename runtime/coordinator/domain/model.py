@@ -189,12 +189,17 @@ class QueueTicket:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slot:
-    """A taken unit of a host's capacity."""
+    """A taken unit of a host's capacity, or of a title's ``max_sessions``: then ``host`` is :func:`places_of` it."""
 
     host: str
     number: int
     session: str
     claimed_ms: int
+
+
+def places_of(title: str) -> str:
+    """What stands for the host in claims on a title's own limit. No host is called so: names have no colon."""
+    return f"title:{title}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from runtime.protocol.states import EndReason, SessionState
 
-from .model import Host, Session, Slot
+from .model import Host, Session, Slot, places_of
 
 # A slot is claimed just before its session is written; only an older claim without a session is an orphan.
 ORPHAN_AFTER_MS = 15_000
@@ -81,4 +81,6 @@ def is_orphan(slot: Slot, session: Session | None, now_ms: int) -> bool:
     """Does a taken slot belong to no session that holds it?"""
     if now_ms - slot.claimed_ms < ORPHAN_AFTER_MS:
         return False
-    return session is None or not session.holds_slot or (session.host, session.slot) != (slot.host, slot.number)
+    if session is None or not session.holds_slot:
+        return True
+    return slot.host != places_of(session.title) and (session.host, session.slot) != (slot.host, slot.number)

@@ -1,4 +1,4 @@
-"""Capacity: one document per taken slot.
+"""Capacity: one document per taken slot, and per taken place of a title that may run only so often.
 
 Taking a slot is inserting a document whose ``slot`` (``{host}:{number}``) is unique, which every engine refuses to have
 twice. Its ``_id`` also names the session, and giving back deletes exactly that ``_id``: however late or often it is
@@ -50,14 +50,19 @@ class Slots:
         result = await self._connection.run(lambda: self._connection.collection(COLLECTION).delete_one(claim))
         return result.deleted_count == 1
 
+    async def free_all(self, session: str) -> None:
+        """Give back whatever a session that is over still has."""
+        await self._connection.run(lambda: self._connection.collection(COLLECTION).delete_many({"session": session}))
+
     async def taken(self, hosts: Iterable[str] | None = None) -> list[Slot]:
-        """Taken slots, of all hosts or of some."""
+        """Taken slots of all hosts, or of some; a title's places are asked for as a host's (``places_of``)."""
         query: Document = {} if hosts is None else {"host": {"$in": sorted(hosts)}}
 
         async def attempt() -> list[Document]:
             return await self._connection.collection(COLLECTION).find(query).to_list()
 
-        return [_slot(document) for document in await self._connection.run(attempt)]
+        found = [_slot(document) for document in await self._connection.run(attempt)]
+        return found if hosts is not None else [slot for slot in found if ":" not in slot.host]
 
     async def page(self, after: str, limit: int) -> list[Slot]:
         """The next taken slots after the key ``after``, in the order of :func:`slot_key`."""

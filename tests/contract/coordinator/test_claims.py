@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from runtime.chassis.clock import ManualClock
+from runtime.coordinator.domain.model import places_of
 from runtime.coordinator.store.connection import Connection
 from runtime.coordinator.store.errors import SchemaError
 from runtime.coordinator.store.schema import INDEXES, ensure_indexes, migrate
@@ -30,6 +31,24 @@ async def test_a_slot_is_taken_by_one_and_freed_once(stores: tuple[Store, Store]
     taken = await stores[0].slots.taken()
     assert [(slot.host, slot.number, slot.session) for slot in taken] == [("gpu.1", 1, "another")]
     assert await stores[0].slots.taken(["elsewhere"]) == []
+
+
+async def test_places_of_titles_are_claimed_like_slots_and_all_of_a_session_is_given_back(
+    stores: tuple[Store, Store],
+) -> None:
+    one, two = stores
+    places = places_of("sample")
+    won = await asyncio.gather(*(store.slots.claim(places, 0, f"session-{n}") for n, store in enumerate(stores * 5)))
+    assert sum(won) == 1
+    holder = f"session-{won.index(True)}"
+    assert await one.slots.claim("gpu.1", 0, holder)
+    assert await one.slots.claim("gpu.1", 1, "another")
+    assert [(slot.number, slot.session) for slot in await two.slots.taken([places])] == [(0, holder)]
+    assert {slot.host for slot in await two.slots.taken()} == {"gpu.1"}, "places are no slots of a host"
+    await asyncio.gather(*(store.slots.free_all(holder) for store in stores))
+    assert await one.slots.taken([places]) == []
+    assert [slot.session for slot in await one.slots.taken()] == ["another"]
+    assert await two.slots.claim(places, 0, "another")
 
 
 async def test_one_of_two_holds_a_lease_and_the_watch_is_unbroken_only_by_a_gap(

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import pytest
+
+from runtime.chassis.clock import ManualClock
+from runtime.coordinator.store.locks import Lease
+from runtime.protocol.states import EndReason, SessionState
+from tests.support.coordinator.database import DatabaseProcess, EmbeddedDatabase
 from tests.support.coordinator.events import follow
 from tests.support.coordinator.stand import Stand, Viewer
 from tests.support.waiting import until
@@ -57,7 +66,7 @@ async def test_a_newcomer_does_not_overtake_the_queue(stand: Stand) -> None:
     stand.coordinators[0].timers.round = _nothing  # type: ignore[method-assign]
     host.capacity = 2
     fleet = stand.coordinators[0].service.fleet
-    fleet.put_host(replace(fleet.hosts["gpu1"], capacity=2, version=99))
+    fleet.put_host(replace(fleet.hosts["gpu1"], capacity=2, version=fleet.hosts["gpu1"].version + 99))
     await host.beat()
     assert (await newcomer.call("POST", "/api/v1/sessions", {"title": "sample"})).code == "no_capacity"
     assert (await newcomer.start("sample", wait=True))["queue"]["position"] == 2
@@ -156,3 +165,54 @@ async def test_streams_are_limited_per_address_and_counted_down(stand: Stand) ->
     await until(lambda: not coordinator.service.streams, "closed stream counted down")
     async with follow(viewer, "/api/v1/events") as third:
         assert third.status == 200
+
+
+async def test_who_waits_is_written_down_once_the_database_is_back(caplog: pytest.LogCaptureFixture) -> None:
+    database = EmbeddedDatabase()
+    database.start()
+    stand = Stand(database.uri, "t")
+    try:
+        coordinator = await stand.coordinator(database_deadline_seconds=0.5)
+        host = await stand.host("gpu1", capacity=1)
+        await stand.register([TITLE], {host: ["sample"]})
+        await stand.viewer().start("sample")
+        tickets = [await _wait(stand.viewer()) for _ in range(3)]
+        service, before = coordinator.service, coordinator.service.clock.now_ms()
+        database.kill()
+        touching = asyncio.create_task(service.queueing.touch())
+        await until(lambda: touching.done() or "cannot be written down yet" in caplog.text, "the first try has failed")
+        database.start()
+        await touching
+        found = [await service.store.sessions.get(ticket) for ticket in tickets]
+        assert all(session and session.queue and session.queue.seen_ms > before for session in found)
+    finally:
+        await stand.close()
+        database.close()
+
+
+@pytest.fixture
+async def timed(engine: DatabaseProcess) -> AsyncIterator[Stand]:
+    stand = Stand(engine.uri, f"t{secrets.token_hex(6)}", ManualClock())
+    yield stand
+    await stand.close()
+
+
+async def test_an_outage_of_the_database_takes_nobody_out_of_the_queue(timed: Stand) -> None:
+    coordinator = await timed.coordinator(sessions={"queue_grace_seconds": 30})
+    host = await timed.host("gpu1", capacity=1)
+    await timed.register([TITLE], {host: ["sample"]})
+    await timed.viewer().start("sample")
+    ticket = await _wait(timed.viewer())
+    coordinator.timers.round = _nothing  # type: ignore[method-assign]
+    service, clock = coordinator.service, timed.clock
+    assert isinstance(clock, ManualClock)
+    lease = Lease(name="timers", holder="", expires_ms=0, since_ms=0)
+    clock.advance(25)
+    service.store.connection.last_failure = clock.monotonic()
+    clock.advance(10)
+    await service.queueing.round(lease)
+    assert service.fleet.sessions[ticket].state is SessionState.QUEUED
+    # Who is not heard of after it either has left.
+    clock.advance(21)
+    await service.queueing.round(lease)
+    assert service.fleet.sessions[ticket].reason is EndReason.QUEUE_LEFT

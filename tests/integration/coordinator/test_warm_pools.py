@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from runtime.coordinator.store.locks import Lease
+from runtime.coordinator.warm import WarmPools
 from runtime.protocol.states import EndReason, SessionState
 from tests.support.coordinator.stand import Stand
 from tests.support.waiting import until
@@ -78,6 +81,31 @@ async def test_a_smaller_target_ends_what_is_too_much(stand: Stand) -> None:
     await _warm(stand, 2)
     await stand.admin().call("PATCH", "/api/v1/admin/titles/sample", {"warm": 0})
     await _none(stand)
+
+
+async def test_a_smaller_target_spares_the_session_that_somebody_has_just_taken(stand: Stand) -> None:
+    one, behind = await stand.coordinator(), await stand.coordinator()
+    host = await stand.host("gpu1", capacity=3)
+    await stand.register([WARM], {host: ["sample"]})
+    warm = (await _warm(stand, 1))[0]
+    fleet = behind.service.fleet
+    await until(lambda: [s.state for s in fleet.warm("sample")] == ["ready"], "the other instance knows it")
+    for coordinator in (one, behind):
+        coordinator.timers.round = _nothing  # type: ignore[method-assign]
+    behind._sync._changes = _nothing  # type: ignore[method-assign]
+    viewer = stand.viewer(url=f"http://127.0.0.1:{one.port}")
+    assert (await viewer.start("sample"))["id"] == warm["id"]
+    fleet.put_title(replace(fleet.titles["sample"], warm=0, version=fleet.titles["sample"].version + 1))
+    service = behind.service
+    pools = WarmPools(fleet, service.admission, service.lifecycle, service.clock)
+    await pools.round(Lease(name="timers", holder="", expires_ms=0, since_ms=0))
+    kept = await service.store.sessions.get(warm["id"])
+    assert kept is not None
+    assert kept.state is SessionState.READY
+
+
+async def _nothing() -> None:
+    return None
 
 
 async def _none(stand: Stand) -> None:

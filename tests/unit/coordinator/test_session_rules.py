@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.coordinator.domain.model import Heartbeat, Host, Invite, Member, Owner, QueueTicket, Session, Slot
+from runtime.coordinator.domain.model import (
+    Heartbeat,
+    Host,
+    Invite,
+    Member,
+    Owner,
+    QueueTicket,
+    Session,
+    Slot,
+    places_of,
+)
 from runtime.coordinator.domain.queue import Outlook, has_left, order, standings
 from runtime.coordinator.domain.recovery import Action, is_orphan, judge_session
 from runtime.coordinator.domain.session import adopt, apply_report, enter, finish, joinable, lease, stop
@@ -285,6 +295,23 @@ def test_what_the_reaper_does(
 def test_orphaned_slots(session: Session | None, age: int, orphan: bool) -> None:
     slot = Slot(host="h", number=0, session=BASE.id, claimed_ms=NOW - age)
     assert is_orphan(slot, session, NOW) is orphan
+
+
+@pytest.mark.parametrize(
+    ("session", "age", "orphan"),
+    [
+        (None, 20_000, True),
+        (None, 1_000, False),
+        (in_state(S.READY), 20_000, False),
+        (in_state(S.READY, host="elsewhere"), 20_000, False),  # it is the title's, wherever the session runs
+        (in_state(S.READY, title="another"), 20_000, True),
+        (in_state(S.ENDED), 20_000, True),
+        (in_state(S.QUEUED), 20_000, True),
+    ],
+)
+def test_orphaned_places_of_a_title(session: Session | None, age: int, orphan: bool) -> None:
+    place = Slot(host=places_of(BASE.title), number=3, session=BASE.id, claimed_ms=NOW - age)
+    assert is_orphan(place, session, NOW) is orphan
 
 
 # --- queue ---
