@@ -19,7 +19,6 @@ from typing import TypeVar
 
 import msgspec
 
-from runtime.chassis.entropy import new_event_id
 from runtime.protocol.control import SessionEvent
 
 from .record import SessionRecord
@@ -120,11 +119,11 @@ class Journal:
             raise
         self._run("COMMIT")
 
-    async def installation(self) -> str:
-        """An id of this data directory, made at its first use; begins the marks of its processes."""
+    async def installation(self, own: str) -> str:
+        """What the marks of our processes begin with: ``own``, or what this journal has had from its beginning."""
 
         def work() -> str:
-            self._run("INSERT OR IGNORE INTO setting VALUES ('installation', ?)", (new_event_id(),))
+            self._run("INSERT OR IGNORE INTO setting VALUES ('installation', ?)", (own,))
             return str(self._run("SELECT value FROM setting WHERE name = 'installation'")[0][0])
 
         return await self._call(work)

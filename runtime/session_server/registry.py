@@ -18,6 +18,7 @@ from runtime.protocol.states import EndReason
 
 from .config import SessionServerConfig
 from .files import SessionDirectory, resolve_executable
+from .installation import installation_id
 from .journal import Journal, JournalError
 from .policy.command_line import UnknownEngineError, check_engine
 from .policy.ending import End
@@ -59,7 +60,8 @@ class SessionRegistry:
 
     async def start(self) -> None:
         """Adopt what the journal names, kill what it does not."""
-        installation = await self._journal.installation()
+        own = await asyncio.to_thread(installation_id, Path(self._config.data_directory))
+        installation = await self._journal.installation(own)
         self._around = Surroundings(
             config=self._config,
             clock=self._clock,

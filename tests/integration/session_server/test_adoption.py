@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 
 import psutil
@@ -118,6 +119,21 @@ async def test_orphans_are_killed_at_start_when_the_journal_does_not_know_them(h
     over = await host.until_told(session, "failed")
     assert over.reason is EndReason.APP_CRASHED
     assert host.marked(session) == []
+
+
+@pytest.mark.parametrize("lost", ["journal", "data directory"])
+async def test_what_runs_is_killed_when_the_data_that_knew_of_it_are_lost(host: HostUnderTest, lost: str) -> None:
+    session = await host.begin("--grandchildren", "--ignore-signals")
+    await host.until_told(session, "ready")
+    await host.stop(signal.SIGKILL)
+    assert host.marked(session)
+    if lost == "journal":
+        for path in host.data.glob("journal.sqlite*"):
+            path.write_bytes(b"damaged " * 1000)
+    else:
+        shutil.rmtree(host.data)
+    await host.start()
+    await until(lambda: not host.marked(session), "nothing of the session is left", seconds=5)
 
 
 async def test_processes_of_before_a_reboot_are_not_adopted(host: HostUnderTest) -> None:

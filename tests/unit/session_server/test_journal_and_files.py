@@ -8,7 +8,9 @@ import pytest
 
 from runtime.protocol.control import Launch, SessionEvent, StartSession
 from runtime.protocol.states import SessionState
+from runtime.session_server import installation
 from runtime.session_server.files import SAMPLE_TITLE, SessionDirectory, resolve_executable
+from runtime.session_server.installation import installation_id
 from runtime.session_server.journal import Journal, JournalError
 from runtime.session_server.process.base import ChildIdentity
 from runtime.session_server.process.keeper import RotatedLog
@@ -47,10 +49,10 @@ async def test_records_and_events_survive_together(tmp_path: Path) -> None:
     child = ChildIdentity(mark="m", directory="/d", pid=1, started="x", keeper_pid=2, keeper_started="y")
     wanted = record(relay=child, steps={"relay_up": 7}, state=SessionState.STARTING)
     await journal.save(wanted, [event(wanted, 1), event(wanted, 2)])
-    installation = await journal.installation()
+    assert await journal.installation("own") == "own"
     journal = await reopened(journal, tmp_path)
     assert await journal.records() == [wanted]
-    assert await journal.installation() == installation
+    assert await journal.installation("another") == "own", "marks that are in use stay"
     assert [found.event_id for found in await journal.waiting(10)] == ["a1", "a2"]
     await journal.delivered(["a1", "unknown"])
     await journal.save(wanted, [event(wanted, 2)])  # again, as after a failed save
@@ -154,3 +156,22 @@ def test_session_directory_is_private_and_forgets_secrets(tmp_path: Path) -> Non
 
 def test_sample_title_is_this_installations_own() -> None:
     assert resolve_executable(SAMPLE_TITLE, (), True)[1:] == ("-m", "runtime", "streamer")
+
+
+def test_an_installation_is_named_by_its_machine_and_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, machine_id = tmp_path / "data", tmp_path / "machine-id"
+    machine_id.write_text("0123\n")
+    monkeypatch.setattr(installation, "_MACHINE_IDS", (tmp_path / "missing", machine_id))
+    name = installation_id(data)
+    assert "." not in name
+    data.mkdir()
+    (tmp_path / "link").symlink_to(data)
+    for written in (data, tmp_path / "link", tmp_path / "x" / ".." / "data"):
+        assert installation_id(written) == name
+    assert installation_id(tmp_path / "other") != name
+    machine_id.write_text("4567\n")
+    assert installation_id(data) != name
+    machine_id.write_text("")  # as in containers
+    assert installation_id(data) == installation_id(data)
