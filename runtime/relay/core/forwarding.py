@@ -15,6 +15,8 @@ CACHE_PACKETS = 2048
 # A jump that is larger than this is a restart, not a loss.
 MAX_GAP = 512
 MAX_MISSING = 1024
+# No packet is later than this: SRTP's replay window, to the streamer as to players.
+MAX_LATE = 1024
 NACK_LIFETIME_SECONDS = 0.5
 NACK_TRIES = 8
 RESEND_INTERVAL_SECONDS = 0.015
@@ -63,11 +65,12 @@ class Reception:
         """Count one packet; returns the sequence numbers that it shows to be missing, oldest first."""
         self.received += 1
         expected = self.expected
-        if sequence == expected or expected < 0:
-            if expected < 0:
-                self._cycles_base = sequence
+        if sequence == expected:
             self.expected = (sequence + 1) & 0xFFFF
             self._span += 1
+            return ()
+        if expected < 0:
+            self.expected, self._cycles_base, self._span = (sequence + 1) & 0xFFFF, sequence, 1
             return ()
         ahead = (sequence - expected) & 0xFFFF
         if ahead >= 0x8000:
@@ -87,6 +90,11 @@ class Reception:
             self.nacks += ahead
             return lost
         return ()
+
+    def restarts_with(self, sequence: int) -> bool:
+        """True for a number too far back to be a late packet's: a jump ahead by more than half the range, as libsrtp
+        lets a source make once, from among its first 32768 numbers."""
+        return self.expected >= 0 and 0x8000 <= (sequence - self.expected) & 0xFFFF < 0x10000 - MAX_LATE
 
     def overdue(self, now: float, interval_seconds: float) -> list[int]:
         """Missing packets to ask for again, at most once per interval and ``NACK_TRIES`` times; old ones are given
@@ -167,8 +175,14 @@ class Numbering:
         elapsed = max(1, int((now - at) * self.clock_rate))
         self.timestamp_offset = (last_timestamp + elapsed - timestamp) & 0xFFFFFFFF
 
+    def ahead(self, sequence: int) -> int:
+        """How far this number of the source is from the last one sent, negative for behind."""
+        if self.last is None:
+            return 1
+        return ((sequence + self.sequence_offset - self.last[0] + 0x8000) & 0xFFFF) - 0x8000
+
     def sent(self, sequence: int, timestamp: int, now: float) -> None:
-        """Remember the source's numbers of the last packet of a batch."""
+        """Remember the source's numbers of the packet that is furthest on."""
         self.last = (
             (sequence + self.sequence_offset) & 0xFFFF,
             (timestamp + self.timestamp_offset) & 0xFFFFFFFF,

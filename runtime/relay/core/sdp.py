@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 MAX_TEXT = 256 * 1024
 MAX_SECTIONS = 32
 MAX_CODECS = 128
+MAX_FEEDBACK = 32
 DEFAULT_MAX_MESSAGE_BYTES = 65_536  # RFC 8841 section 6.1
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
@@ -67,6 +68,7 @@ class Section:
     ssrcs: list[int] = field(default_factory=list)
     ssrc_groups: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     simulcast_send: tuple[str, ...] = ()  # rids, in the order of the offer
+    feedback: list[str] = field(default_factory=list)  # of all codecs, "*"
 
     @property
     def active(self) -> bool:
@@ -131,6 +133,8 @@ def parse(text: str) -> Description:
             if section is not None and _section_attribute(section, name, rest):
                 continue
             _transport_attribute(result, name, rest)
+    for section in result.sections:
+        _spread_feedback(section)
     if not result.sections:
         raise SdpError("the description has no media section")
     if len({s.mid for s in result.sections}) != len(result.sections):
@@ -222,19 +226,30 @@ def _stream_attribute(section: Section, name: str, value: str) -> None:
 def _codec_attribute(section: Section, name: str, value: str) -> None:
     pt_text, _, rest = value.partition(" ")
     rest = rest.strip()
-    number = _int(pt_text, 127)
-    pts = list(section.codecs) if pt_text == "*" else [number] if number is not None else []
-    for pt in pts:
-        if pt not in section.codecs and len(section.codecs) >= MAX_CODECS:
-            return
-        codec = section.codecs.get(pt, Codec(pt, "", 0))
-        if name == "rtpmap":
-            codec = _rtpmap(codec, rest)
-        elif name == "fmtp":
-            codec = replace(codec, fmtp=rest)
-        elif len(codec.feedback) < 32:
-            codec = replace(codec, feedback=(*codec.feedback, rest))
-        section.codecs[pt] = codec
+    if pt_text == "*" and name == "rtcp-fb":
+        if len(section.feedback) < MAX_FEEDBACK:
+            section.feedback.append(rest)
+        return
+    pt = _int(pt_text, 127)
+    if pt is None or (pt not in section.codecs and len(section.codecs) >= MAX_CODECS):
+        return
+    codec = section.codecs.get(pt, Codec(pt, "", 0))
+    if name == "rtpmap":
+        codec = _rtpmap(codec, rest)
+    elif name == "fmtp":
+        codec = replace(codec, fmtp=rest)
+    elif len(codec.feedback) < MAX_FEEDBACK:
+        codec = replace(codec, feedback=(*codec.feedback, rest))
+    section.codecs[pt] = codec
+
+
+def _spread_feedback(section: Section) -> None:
+    """What is said of all payload types holds for those of later lines too (RFC 4585 section 4.2). Once at the end:
+    a description may have thousands of such lines."""
+    if section.feedback:
+        for pt, codec in section.codecs.items():
+            feedback = (*codec.feedback, *section.feedback)[:MAX_FEEDBACK]
+            section.codecs[pt] = replace(codec, feedback=feedback)
 
 
 def _rtpmap(codec: Codec, value: str) -> Codec:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .forwarding import Numbering
+from .forwarding import MAX_GAP, Numbering
 
 CLOCK_RATE = 48_000  # Opus, RFC 7587 section 4.1
 # RFC 6464 levels count downwards from full scale: speech lies at 15 to 40, a quiet room at 60 and more.
@@ -52,13 +52,22 @@ class Slot:
     speaker: Speaker | None = None
     numbering: Numbering = field(default_factory=lambda: Numbering(CLOCK_RATE))
     is_sending: bool = False
+    _run: int = 0  # how far its numbers have come since they were last aligned
 
     def renumbered(self, sequence: int, timestamp: int, now: float) -> tuple[int, int, bool]:
-        """(sequence number, timestamp, first of a talkspurt) under which the speaker's packet is passed on."""
+        """(sequence number, timestamp, first of a talkspurt) under which the speaker's packet is passed on.
+
+        No number is used twice, and none is far from the last, whatever the speaker counts: SRTP refuses what is far
+        behind (RFC 3711 section 3.3.2), and every page shares the slot.
+        """
         begins, self.is_sending = not self.is_sending, True
-        if begins:
+        ahead = self.numbering.ahead(sequence)
+        if begins or not -self._run <= ahead <= MAX_GAP:
             self.numbering.align(sequence, timestamp, now)
-        self.numbering.sent(sequence, timestamp, now)
+            self._run, ahead = -1, 1
+        if ahead > 0:
+            self.numbering.sent(sequence, timestamp, now)
+            self._run = min(MAX_GAP, self._run + ahead)
         offset = self.numbering
         return (sequence + offset.sequence_offset) & 0xFFFF, (timestamp + offset.timestamp_offset) & 0xFFFFFFFF, begins
 
@@ -85,6 +94,12 @@ class Floor:
             speaker.loud_since, speaker.spoke_at = None, float("-inf")
             if speaker.slot is not None:
                 speaker.slot.is_sending = False
+
+    def restart(self, participant_id: str) -> None:
+        """Another microphone of the same participant, with numbers of its own."""
+        speaker = self._speakers.get(participant_id)
+        if speaker is not None and speaker.slot is not None:
+            speaker.slot.is_sending = False
 
     def packet(self, participant_id: str, level: int | None, now: float) -> Slot | None:
         """A packet of a microphone: the slot to pass it on in, or None for silence and for speakers too many."""

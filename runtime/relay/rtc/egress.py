@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from runtime.relay.core import rtcp
+from runtime.relay.core import rtcp, transport_cc
 from runtime.relay.core.bandwidth import BandwidthLimits, LinkEstimate
 from runtime.relay.core.delay_estimate import DelayEstimate
 from runtime.relay.core.keyframes import RepairBackoff
@@ -22,6 +22,10 @@ from .source import Source
 MAX_NACKED = 512
 # Far more than a link that still shows a picture can lose; looking each of them up is work.
 MAX_NACKED_PER_SECOND = 20_000
+# The same of arrival times: six times the packets of 30 Mbit/s. What is told beyond them is not read. Each feedback
+# counts as some packets more, so that empty ones are not free.
+MAX_REPORTED_PER_SECOND = 20_000
+FEEDBACK_PACKETS = 50
 # The longest a player in control waits between two repairs of its picture.
 CONTROLLER_REPAIR_SECONDS = 1.0
 
@@ -46,7 +50,7 @@ class Egress:
         self._ingest: Ingest | None = None
         self._changed_at = 0.0
         self._backoff = RepairBackoff()
-        self._nacked_now = 0
+        self._nacked_now = self._reported_now = 0
         self._estimate: DelayEstimate | None = None  # for a player that gives none itself
         self._by_ssrc = {output.ssrc: output for output in outputs}
         self._measured: tuple[float, int, int] = (time.perf_counter(), 0, 0)
@@ -151,7 +155,7 @@ class Egress:
 
     def measure(self, now: float) -> None:
         """Rates since the last call; about once a second."""
-        self._nacked_now = 0
+        self._nacked_now = self._reported_now = 0
         at, octets, frames = self._measured
         total = sum(output.octets for output in self.outputs)
         video = self.video()
@@ -176,7 +180,7 @@ class Egress:
                 for sequence in packet.lost[:MAX_NACKED]:
                     output.resend(sequence, now)
         elif isinstance(packet, rtcp.KeyframeRequest):
-            self._keyframe(now)
+            self.request_keyframe(now)
         elif isinstance(packet, rtcp.Remb):
             self.link.remb(packet.bitrate_bps, now)
         elif isinstance(packet, rtcp.TransportFeedback):
@@ -188,6 +192,10 @@ class Egress:
     def _arrivals(self, packet: rtcp.TransportFeedback, now: float) -> None:
         if self._estimate is None:
             return
+        self._reported_now += FEEDBACK_PACKETS + transport_cc.reported(packet.body)
+        if self._reported_now > MAX_REPORTED_PER_SECOND:
+            self.peer.port.counters["rtcp_limited"] += 1
+            return
         try:
             estimate = self._estimate.feedback(packet.body, now)
         except ValueError:
@@ -196,7 +204,8 @@ class Egress:
         if estimate is not None:
             self.link.remb(estimate, now)
 
-    def _keyframe(self, now: float) -> None:
+    def request_keyframe(self, now: float) -> None:
+        """The player asks for one, in whichever way; who keeps asking is heard ever less often."""
         self.keyframe_requests += 1
         video = self.video()
         longest = CONTROLLER_REPAIR_SECONDS if self.controls else None

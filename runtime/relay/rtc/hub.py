@@ -169,12 +169,6 @@ class MediaHub:
         if self._streamer is not None:
             self._streamer.close_channel(player_id)
 
-    def request_keyframe(self, cause: str) -> None:
-        """Ask the streamer for a keyframe; ``cause`` is a short word for the statistics. Merged and throttled."""
-        ingest = self._streamer.ingest if self._streamer is not None else None
-        for source in ingest.layers("video") if ingest is not None else ():
-            source.request_keyframe(cause)
-
     # Players.
 
     async def offer_player(self, player_id: str) -> str:
@@ -214,6 +208,12 @@ class MediaHub:
         """Queue one data-channel message. False: dropped (not open, queue full, too long, or unknown player)."""
         leg = self._players.get(player_id)
         return leg is not None and leg.queue.send(message)
+
+    def request_keyframe(self, player_id: str) -> None:
+        """A player asks for a keyframe: merged and throttled as its RTCP is. Unknown ids are ignored."""
+        leg = self._players.get(player_id)
+        if leg is not None and leg.egress is not None:
+            leg.egress.request_keyframe(time.perf_counter())
 
     def set_controller(self, player_ids: frozenset[str]) -> None:
         """Whose links the policy ``protect_controller`` protects. Empty: nobody holds control."""

@@ -129,10 +129,9 @@ class IcePeer:
             if request.nominated and path != self.media_path:
                 self._send_probe(path)
         elif self.path is None or request.nominated:
-            moved = self.path is not None and path != self.path
             self.path = path
-            if moved and self._wants_media:
-                self._send_probe(path)
+        if self.media_path is None and self._wants_media and self.path is not None:
+            self._send_probe(self.path)  # all probes before may have been lost
         self.checked.set()
         if request.nominated:
             self.nominated.set()

@@ -9,7 +9,7 @@ from typing import Any
 
 from runtime.relay.core import rtcp
 from runtime.relay.core.delay_estimate import DelayEstimate
-from runtime.relay.core.forwarding import Numbering, ResendBudget
+from runtime.relay.core.forwarding import CACHE_PACKETS, Numbering, ResendBudget
 from runtime.relay.core.negotiation import Outgoing
 from runtime.relay.core.picture_numbers import PictureNumbers, numbers_of, shift_after
 from runtime.relay.core.rtp import (
@@ -53,7 +53,8 @@ class Output:
         self.pacer: Pacer | None = None
         self.thinner: Thinner | None = None
         self.delay_estimate: DelayEstimate | None = None
-        self._first_sequence: int | None = None
+        # The first number under the present offsets, and how many packets the source had sent on before it.
+        self._first: tuple[int, int] | None = None
         self._last_pictures: PictureNumbers | None = None  # as this player saw them
         self._clock_offset: int | None = None
         self._earned = 0
@@ -82,6 +83,7 @@ class Output:
             TRANSPORT_CC in self.stream.extensions and TRANSPORT_CC in track.extensions,
         )
         self.srtp_handle = self.peer.srtp.send_handle
+        self._first = None
         self.source = source
         source.add(self)
 
@@ -145,8 +147,9 @@ class Output:
         """Keep the numbers that were reached. What was sent under the old ones can no longer be asked for."""
         self.thinner = None
         self.sequence_offset = self.numbering.sequence_offset = (self.sequence_offset + thinner.offset) & 0xFFFF
-        if self.source is not None and self.source.last is not None and self._first_sequence is not None:
-            self._first_sequence = (self.source.last[0] + 1 + self.sequence_offset) & 0xFFFF
+        source = self.source
+        if source is not None and source.last is not None and self._first is not None:
+            self._first = (source.last[0] + 1 + self.sequence_offset) & 0xFFFF, source.packets
 
     def _offset_by_clock(self, source: Source) -> int | None:
         """The timestamp offset under which another layer of the same picture goes on exactly in time, from the sender
@@ -182,20 +185,30 @@ class Output:
         self.numbering.align(sequence, timestamp, now, self._clock_offset)
         self.sequence_offset = self.numbering.sequence_offset
         self.timestamp_offset = self.numbering.timestamp_offset
-        self._first_sequence = (sequence + self.sequence_offset) & 0xFFFF
+        if self.source is not None:
+            self._first = (sequence + self.sequence_offset) & 0xFFFF, self.source.packets
 
     def resend(self, wanted: int, now: float) -> None:
         """Answer one NACKed sequence number, as RTX if the player takes it."""
         self.nacked += 1
         self.budget.earn(self.packets - self._earned)
         self._earned = self.packets
-        if self.source is None or self._first_sequence is None or (wanted - self._first_sequence) & 0xFFFF >= 0x8000:
+        source = self.source
+        if source is None or not self._has_sent(source, wanted):
             return
-        packet = self._cached(self.source, wanted)
+        packet = self._cached(source, wanted)
         if packet is None or not self.budget.spend(wanted, now):
             return
         if self._sender.send_one(self._renumbered(packet, wanted, now), self):
             self.resent += 1
+
+    def _has_sent(self, source: Source, wanted: int) -> bool:
+        """Whether ``wanted`` may be a packet of this source under the present numbers. Only while the cache may hold
+        older ones: half the range later, 16 bits can no longer tell before from after."""
+        if self._first is None:
+            return False
+        number, packets_before = self._first
+        return source.packets - packets_before > CACHE_PACKETS or (wanted - number) & 0xFFFF < 0x8000
 
     def _cached(self, source: Source, wanted: int) -> bytes | None:
         number = (wanted - self.sequence_offset) & 0xFFFF

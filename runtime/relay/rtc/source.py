@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from runtime.relay.core import rtcp
@@ -55,7 +55,8 @@ class Source:
         self._measured: tuple[float, int, int] = (time.perf_counter(), 0, 0)
         self._layer = 0
         self._layer_octets = [0] * TEMPORAL_LAYERS
-        self.last: tuple[int, int, float] | None = None  # sequence number, timestamp and time of the last packet
+        # Sequence number, timestamp and time of the packet that is furthest on, and the packet; late ones do not count.
+        self.last: tuple[int, int, float] | None = None
         self.last_packet = b""
         self.last_report: tuple[rtcp.SenderReport, float] | None = None
         self._headers: list[Header] = []
@@ -131,8 +132,9 @@ class Source:
     # Packets.
 
     def switch(self, ssrc: int) -> None:
-        """Packets come from another SSRC now; every output's numbers go on where they were."""
+        """Packets come from another SSRC now, or under other numbers; every output's go on where they were."""
         if self.ssrc:
+            self.flush(time.perf_counter())
             for output in self.all_outputs():
                 output.remember()
             for output in tuple(self.thinned):
@@ -146,8 +148,12 @@ class Source:
 
     def push(self, header: Header, packet: bytes, now: float) -> None:
         sequence = header[2]
+        reception = self.reception
+        if sequence != reception.expected and reception.restarts_with(sequence):
+            self._restart()
+            reception = self.reception
         self.cache.put(sequence, packet)
-        lost = self.reception.packet(sequence, now)
+        lost = reception.packet(sequence, now)
         if lost and self.ingest.can_nack:
             self._nack(lost)
         if header[3] != self._frame_timestamp:
@@ -162,13 +168,21 @@ class Source:
             self._transport_cc_offsets.append(offset)
             if offset:
                 self.ingest.arrivals.add(packet[offset] << 8 | packet[offset + 1], now)
-        if not self._headers:
+        headers = self._headers
+        if not headers:
             self._gathers_since = now
         self._arrived_at = now
         # Sound is a frame a packet; its marker means something else.
-        self._frame_ended = self._frame_ended or header[1] >= 0x80 or self.kind != "video"
-        self._headers.append(header)
+        if header[1] >= 0x80 or self.kind != "video":
+            self._frame_ended = True
+        headers.append(header)
         self._packets.append(packet)
+
+    def _restart(self) -> None:
+        """The numbers begin elsewhere: passed on as they are, every player's SRTP would refuse them as too old."""
+        self.switch(self.ssrc)
+        if self.kind == "video":
+            self.request_keyframe("switch")
 
     def _look_at_frame(self, body: bytes, now: float) -> None:
         """One of the first packets of a frame: what kind of frame is it?"""
@@ -227,7 +241,10 @@ class Source:
             output.align(first[2], first[3], now)
             if self.kind == "video":
                 self._go_on_at(output, packets[0])
-        self.last, self.last_packet = (last[2], last[3], now), packets[-1]
+        if (last[2] + 1) & 0xFFFF == self.reception.expected:
+            self.last, self.last_packet = (last[2], last[3], now), packets[-1]
+        elif (i := _furthest(headers, self.last)) is not None:
+            self.last, self.last_packet = (headers[i][2], headers[i][3], now), packets[i]
         self.reception.measure_jitter(last[3], self._arrived_at)
         frames = sum([header[1] >> 7 for header in headers])
         self.packets += len(packets)
@@ -332,3 +349,12 @@ class Source:
     def _nack(self, lost: Iterable[int]) -> None:
         numbers = list(lost)[:MAX_NACK]
         self.ingest.peer.send_rtcp(rtcp.nack(self.ingest.ssrc, self.ssrc, numbers))
+
+
+def _furthest(headers: Sequence[Header], last: tuple[int, int, float] | None) -> int | None:
+    """Index of the packet that is furthest on and beyond ``last``; None when all are late."""
+    at, highest = (None, last[0]) if last is not None else (0, headers[0][2])
+    for i, header in enumerate(headers):
+        if 0 < (header[2] - highest) & 0xFFFF < 0x8000:
+            at, highest = i, header[2]
+    return at

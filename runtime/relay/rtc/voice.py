@@ -205,6 +205,7 @@ class VoiceHub:
         packet = bytes(self._port.view[: self._length[0]])
         if ssrc != leg.source:
             leg.source, leg.reception = ssrc, Reception(CLOCK_RATE)
+            self._floor.restart(leg.participant_id)
         leg.reception.packet(sequence, now)
         leg.reception.measure_jitter(timestamp, now)
         if leg.muted:

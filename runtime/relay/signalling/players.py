@@ -47,6 +47,8 @@ class Player:
     descriptions: TokenBucket = field(
         default_factory=lambda: TokenBucket(_DESCRIPTIONS_PER_SECOND, _DESCRIPTIONS_BURST)
     )
+    # Apart from these, so that an offer that was granted can also be answered.
+    answers: TokenBucket = field(default_factory=lambda: TokenBucket(_DESCRIPTIONS_PER_SECOND, _DESCRIPTIONS_BURST))
 
     def tell(self, message: sig.Message) -> None:
         self.peer.send(sig.to_json_object(message))
@@ -101,6 +103,8 @@ class Players:
                     player.tell(self._list())
             case sig.Subscribe() | sig.Offer() if not player.descriptions.take(now):
                 raise ServiceError("rate_limited", "This page asks for a connection too often.")
+            case sig.Answer() if not player.answers.take(now):
+                raise ServiceError("rate_limited", "This page answers too often.")
             case sig.Subscribe():
                 player.subscribed = True
                 if self._streamer_id() is not None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from runtime.chassis.clock import Clock
@@ -353,8 +354,8 @@ class Session:
     def _tell_stats(self) -> None:
         if not self._rooms:
             return
-        stats = self.stage.media.stats()
-        owner_of = self.stage.player_owners()
+        everything, own = room_stats(self.stage.media.stats(), self.stage.player_owners())
+        nothing = replace(everything, players=())
         for participant_id, peer in list(self._rooms.items()):
-            sees_all = participant_id == self.room.owner
-            peer.send(wire.to_json_object(room_stats(stats, owner_of, None if sees_all else participant_id)))
+            told = everything if participant_id == self.room.owner else own.get(participant_id, nothing)
+            peer.send(wire.to_json_object(told))

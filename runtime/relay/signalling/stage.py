@@ -123,8 +123,8 @@ class Stage:
                         self.router.counters["player_not_reading"] += 1
                 case data_effects.Active(participant_id):
                     self._owner.active(participant_id)
-                case data_effects.WantKeyframe():
-                    self.media.request_keyframe("player")
+                case data_effects.WantKeyframe(player_id):
+                    self.media.request_keyframe(player_id)
                 case data_effects.Flooding(player_id):
                     if (player := self.players.get(player_id)) is not None:
                         logger.warning("player %s floods its data channel; closing it", player_id)

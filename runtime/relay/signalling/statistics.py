@@ -62,15 +62,19 @@ def session_statistics(
     )
 
 
-def room_stats(stats: MediaStats, owner_of: Mapping[str, str], only: str | None) -> Stats:
-    """What one page is told: the streamer, and the players of participant ``only`` (None: all)."""
+def room_stats(stats: MediaStats, owner_of: Mapping[str, str]) -> tuple[Stats, dict[str, Stats]]:
+    """What pages are told: the owner's, the streamer and all players; others', by participant, it and their own."""
     everything = session_statistics(stats, owner_of, lambda _: "")
-    wanted = (asdict(player) for player in everything.players if only in (None, player.participant))
-    return Stats(
-        streamer=None if everything.stream is None else asdict(everything.stream),
+    streamer = None if everything.stream is None else asdict(everything.stream)
+    by_participant: dict[str, list[dict[str, Any]]] = {participant: [] for participant in owner_of.values()}
+    players = []
+    for player in everything.players:
         # Names are the room's own matter; pages know them by participant.
-        players=tuple({key: value for key, value in player.items() if key != "name"} for player in wanted),
-    )
+        told = {key: value for key, value in asdict(player).items() if key != "name"}
+        players.append(told)
+        by_participant[player.participant].append(told)
+    own = {who: Stats(streamer=streamer, players=tuple(theirs)) for who, theirs in by_participant.items()}
+    return Stats(streamer=streamer, players=tuple(players)), own
 
 
 def _stream(streamer: StreamerStats) -> StreamStatistics:

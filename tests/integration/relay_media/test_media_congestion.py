@@ -9,6 +9,7 @@ import pytest
 
 from runtime.relay.core import rtcp, rtp, sdp
 from runtime.relay.core.transport_cc import Arrivals
+from runtime.relay.rtc.egress import FEEDBACK_PACKETS, MAX_REPORTED_PER_SECOND
 from tests.support.media_peer import FEEDBACK, VP8_DELTA, RawPeer, sequence_of
 from tests.support.media_session import Session
 from tests.support.waiting import until
@@ -108,3 +109,35 @@ async def test_a_player_that_offers_without_an_estimate_is_counted_for(session: 
     await until(lambda: len(player.rtp) == 10)
     assert [number_of(player, packet) for packet in player.rtp] == list(range(10))
     assert player.kinds()["video"].extensions[rtp.TRANSPORT_CC] == 9
+
+
+async def test_a_player_that_tells_too_much_is_not_listened_to_for_a_while(session: Session) -> None:
+    await streamer_of(session)
+    player = await session.player(feedback=NATIVE)
+    # 4000 lost packets in a run of 12 octets: everything that one datagram holds is taken apart in one go.
+    told = rtcp.transport_feedback(
+        5, 1, (0).to_bytes(2, "big") + (4000).to_bytes(2, "big") + bytes(4) + b"\x0f\xa0\0\0"
+    )
+    await player.send_rtcp(told * 32)
+    await until(lambda: session.hub.stats().counters.get("rtcp_limited"))
+    assert session.hub.stats().counters["rtcp_limited"] == 32 - MAX_REPORTED_PER_SECOND // (FEEDBACK_PACKETS + 4000)
+    assert "rtcp_malformed" not in session.hub.stats().counters
+    assert session.hub.stats().players[0].connected
+    egress = session.hub._players["p1"].egress
+    assert egress is not None
+    egress.measure(time.perf_counter())  # the next second
+    await player.send_rtcp(rtcp.transport_feedback(5, 1, b"\0\1\0\x09"))
+    await until(lambda: session.hub.stats().counters.get("rtcp_malformed") == 1, "it is read again")
+
+
+async def test_empty_feedback_is_bounded_too(session: Session) -> None:
+    await streamer_of(session)
+    player = await session.player(feedback=NATIVE)
+    empty = rtcp.transport_feedback(5, 1, bytes(8)) * 63
+
+    async def limited() -> bool:
+        await player.send_rtcp(empty)
+        return session.hub.stats().counters.get("rtcp_limited", 0) > 0
+
+    await until(limited, seconds=5)
+    assert session.hub.stats().players[0].connected

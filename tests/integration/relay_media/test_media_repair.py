@@ -143,3 +143,27 @@ async def test_a_streamer_that_knows_only_fir_is_asked_by_fir(session: Session) 
     await send_frames(streamer, 1)
     request = await until(lambda: next((p for p in streamer.feedback() if isinstance(p, rtcp.KeyframeRequest)), None))
     assert request.media == (VIDEO_SSRC,)
+
+
+async def test_a_keyframe_wished_for_over_the_data_channel_waits_its_turn_like_others(session: Session) -> None:
+    """The first wish is heard at once, who keeps wishing ever less often, and nobody pays for somebody else."""
+    streamer = await session.streamer()
+    eve, ben = await session.player("eve"), await session.player("ben")
+    await send_frames(streamer, 1, payload=VP8_KEYFRAME)
+    await until(lambda: eve.rtp and ben.rtp)
+    ingest = session.hub._streamer.ingest  # type: ignore[union-attr]
+    assert ingest is not None
+    source = ingest.layers("video")[0]
+    heard = source.keyframes.causes
+    assert "player" not in heard
+    for _ in range(3):
+        session.hub.request_keyframe("eve")
+    assert heard["player"] == 1
+    await eve.send_rtcp(rtcp.picture_loss(5, ssrc_of(eve, "video")))
+    await until(lambda: session.hub.stats().players[0].keyframe_requests == 4)
+    assert heard["player"] == 1, "one account for both ways"
+    session.hub.request_keyframe("ben")
+    assert heard["player"] == 2
+    session.hub.request_keyframe("nobody")
+    assert heard["player"] == 2
+    await until(lambda: any(isinstance(packet, rtcp.KeyframeRequest) for packet in streamer.feedback()))

@@ -155,3 +155,14 @@ async def test_what_is_sent_again_carries_the_numbers_of_the_first_time(session:
         await player.send_rtcp(rtcp.nack(5, media, [sequence_of(first)]))
         again = await until(lambda: player.received(rtx))
     assert payload(again[0]) == struct.pack("!H", sequence_of(first)) + payload(first)
+
+
+async def test_a_wish_for_a_keyframe_costs_only_the_layer_that_the_player_sees(session: Session) -> None:
+    async with layered_streamer(session):
+        player = await session.player()
+        await limit(session, player, 1, "l")
+        ingest = session.hub._streamer.ingest  # type: ignore[union-attr]
+        assert ingest is not None
+        causes = {source.rid: source.keyframes.causes for source in ingest.layers("video")}
+        session.hub.request_keyframe("p1")
+        assert {rid: "player" in cause for rid, cause in causes.items()} == {"h": False, "l": True}

@@ -84,7 +84,7 @@ async def test_a_player_may_be_limited_in_its_temporal_layers(session: Session) 
         session.hub.limit_layers("p1", None)
         await until(lambda: layers_of(player, 60) == {0, 1, 2}, seconds=15)
         # The next keyframe ends its own way through the layers: it gets the same batches as everybody again.
-        session.hub.request_keyframe("test")
+        session.hub.request_keyframe("p1")
         source = session.hub._streamer.ingest.source("video")  # type: ignore[union-attr]
         assert source is not None
         await until(lambda: not source.thinned, seconds=5)

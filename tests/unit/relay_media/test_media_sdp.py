@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -213,3 +214,24 @@ def test_mangled_offers_raise_only_sdp_errors(data: st.DataObject) -> None:
         return
     answer = negotiation.answer_streamer(offer, tracks, LOCAL, LIMITS)
     assert len(sdp.parse(answer).sections) == len(offer.sections)
+
+
+def test_feedback_of_all_payload_types_holds_for_later_lines_too() -> None:
+    """RFC 4585 section 4.2."""
+    text = MINIMAL.replace("a=rtpmap", "a=rtcp-fb:* nack pli\r\na=rtpmap") + "a=rtcp-fb:96 nack\r\n"
+    assert set(section_of(text, "video").codecs[96].feedback) == {"nack", "nack pli"}
+
+
+def test_thousands_of_lines_about_all_payload_types_are_not_thousands_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = []
+
+    def counted(codec: sdp.Codec, **changes: object) -> sdp.Codec:
+        work.append(changes)
+        return dataclasses.replace(codec, **changes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sdp, "replace", counted)
+    codecs = "".join(f"a=rtpmap:{pt} x{pt}/90000\r\n" for pt in range(sdp.MAX_CODECS))
+    section = section_of(MINIMAL + codecs + "".join(f"a=rtcp-fb:* f{i}\r\n" for i in range(9200)), "video")
+    assert len(section.codecs) == sdp.MAX_CODECS
+    assert section.codecs[5].feedback == tuple(f"f{i}" for i in range(sdp.MAX_FEEDBACK))
+    assert len(work) <= 2 * sdp.MAX_CODECS + 1

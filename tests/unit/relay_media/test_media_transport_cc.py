@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.relay.core.transport_cc import MAX_PACKETS, Arrivals, parse
+from runtime.relay.core.transport_cc import MAX_PACKETS, MAX_REPORTED, Arrivals, parse
 
 QUARTER_MS = 0.00025
 WRAP = 2**24 * 0.064
@@ -100,3 +102,17 @@ def test_a_cut_feedback_is_refused() -> None:
     assert body is not None
     with pytest.raises(ValueError, match="too short"):
         parse(body[:20])
+
+
+def lost(count: int) -> bytes:
+    """A feedback that nothing arrived, in few octets: runs of 8191 (draft section 3.1.3)."""
+    runs = [min(0x1FFF, count - start) for start in range(0, count, 0x1FFF)]
+    return struct.pack("!HHI", 7, count, 0) + b"".join(struct.pack("!H", run) for run in runs)
+
+
+def test_what_no_sender_remembers_is_not_read_however_few_octets_it_takes() -> None:
+    with pytest.raises(ValueError, match="too many"):
+        parse(lost(0xFFFF))
+    with pytest.raises(ValueError, match="too many"):
+        parse(lost(MAX_REPORTED + 1))
+    assert len(parse(lost(MAX_REPORTED))) == MAX_REPORTED

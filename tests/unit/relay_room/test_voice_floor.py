@@ -111,3 +111,42 @@ def test_no_two_share_a_slot_and_only_members_are_heard(sequence: list[tuple[str
         speaking = floor.speaking(now)
         assert set(speaking) <= members
         assert len(speaking) <= 2
+
+
+def test_a_speaker_that_jumps_does_not_close_its_slot_to_others() -> None:
+    """Every page gets the slot under SRTP, which refuses what is far behind (RFC 3711 section 3.3.2)."""
+    call = Call(1, "eve", "anna")
+    slot = call.speak("eve")[-1]
+    assert slot is not None
+    jumps = [*range(100, 106), 30_000, 8_000, 8_001, 50_000, 49_000, 100, 103, 102, 104]
+    numbers = [slot.renumbered(sequence, 960 * i, 1 + 0.02 * i)[0] for i, sequence in enumerate(jumps)]
+    assert numbers == [*range(100, 112), 114, 113, 115]
+    call.floor.leave("eve")
+    assert call.speak("anna")[-1] is slot
+    assert [slot.renumbered(n, 0, 3.0)[0] for n in (65_535, 1, 0, 2)] == [116, 118, 117, 119]
+    slot.is_sending = False
+    assert slot.renumbered(7, 0, 4.0)[0] == 120, "behind the packet that was furthest on"
+
+
+def test_late_packets_of_before_a_talkspurt_do_not_repeat_numbers() -> None:
+    """A number is used for one packet: under the same key another one would betray both (RFC 3711 section 9.1)."""
+    call = Call(1, "anna", "ben")
+    slot = call.speak("anna")[-1]
+    assert slot is not None
+    assert [slot.renumbered(n, 0, 1.0)[0] for n in range(200, 210)] == list(range(200, 210))
+    call.floor.leave("anna")
+    call.speak("ben")
+    numbers = [slot.renumbered(n, 0, 2.0)[0] for n in (500, 499, 501)]
+    assert numbers[0] == 210
+    assert len(set(numbers)) == 3
+    assert min(numbers) == 210
+
+
+def test_another_microphone_of_the_same_speaker_begins_anew() -> None:
+    call = Call(1, "anna")
+    slot = call.speak("anna")[-1]
+    assert slot is not None
+    assert [slot.renumbered(n, 0, 1.0)[0] for n in range(200, 210)] == list(range(200, 210))
+    call.floor.restart("anna")
+    call.floor.restart("nobody")
+    assert slot.renumbered(203, 0, 1.02)[::2] == (210, True)
