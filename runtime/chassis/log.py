@@ -30,6 +30,8 @@ _SCRUBBERS = (
     # invitations: "<session id>-<secret>", in pages' addresses, in the interface's and in bodies
     (re.compile(r"(/join/)[A-Za-z0-9_-]{8,}"), r"\1[scrubbed]"),
     (re.compile(r"\b([a-z2-7]{26})-[A-Za-z0-9_-]{20,}"), r"\1-[scrubbed]"),
+    # calendar programs bring no cookie: the address of the feed is the secret
+    (re.compile(r"(/calendar/)[^\s\"'?]+"), r"\1[scrubbed]"),
     (re.compile(r"(mongodb(?:\+srv)?://[^:/@\s]+:)[^@\s]+@"), r"\1[scrubbed]@"),
 )
 

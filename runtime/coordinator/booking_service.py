@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from runtime.chassis.clock import Clock
 from runtime.chassis.entropy import new_secret, new_session_id
@@ -31,6 +33,11 @@ from .windows import Windows
 logger = logging.getLogger(__name__)
 _LOCK = "bookings"
 _LOCK_SECONDS = 10.0
+_SPARE_SECONDS = 2.0  # nothing is written in the last moments of the lock
+_EXPAND_SECONDS = 5.0
+# Windows of a series without its first one for this long belong to a process that could not finish: far longer than
+# the lock is held.
+_UNFINISHED_MS = 60_000
 _RETRY_MS = 5_000  # an opening that found no room
 _MOST_FREE = 50
 # Told of every change of a booking made by this process: (before or None, after).
@@ -76,6 +83,9 @@ class BookingService:
         self._settings, self._public_url = settings, public_url
         self._mutex = asyncio.Lock()
         self._not_before: dict[str, int] = {}
+        # Beside the loop, because an ill-meant rule takes half a second; one at a time, because that is still too much.
+        self._expanding = ThreadPoolExecutor(1, "recurrence")
+        self._whole: set[str] = set()  # first windows that were seen to be there
         self.observers: list[Observer] = []
 
     # --- making ---
@@ -88,22 +98,29 @@ class BookingService:
         ``first_id`` is the id of the first one, for a request that may be repeated.
         Raise ``bad_request`` for windows that make no sense, ``window_taken`` with the next free one.
         """
-        starts = self._starts(wish)
+        starts = await self._starts(wish)
         length = wish.end_ms - wish.start_ms
         series = new_session_id() if len(starts) > 1 else None
         bookings: list[Booking] = []
         links: dict[str, str] = {}
         for start in starts:
             booking_id = new_session_id() if bookings or first_id is None else first_id
-            booking, its_links = self._planned(wish, principal, booking_id, start, start + length, series)
-            bookings.append(booking)
+            booking, its_links = self._planned(wish, principal, booking_id, start, start + length)
+            first = bookings[0].id if bookings else None
+            bookings.append(replace(booking, series=series, series_first=first, rrule=wish.rrule if series else None))
             links |= its_links
         async with self._alone():
             await self._refresh()
+            # Nobody else is writing now.
+            await self._drop_unfinished(self._clock.now_ms())
             self._check_room(wish, bookings)
-            return await self._insert(bookings), links
+            made = await self._insert(bookings)
+            for booking in made:
+                self._fleet.put_booking(booking)
+                self._observe(None, booking)
+        return made, links
 
-    def _starts(self, wish: BookingWish) -> list[int]:
+    async def _starts(self, wish: BookingWish) -> list[int]:
         now, settings = self._clock.now_ms(), self._settings
         seconds = (wish.end_ms - wish.start_ms) / 1000
         if not settings.least_length_seconds <= seconds <= settings.max_length_seconds:
@@ -115,15 +132,22 @@ class BookingService:
         if wish.start_ms > horizon:
             days = settings.horizon_seconds / 86400
             raise ServiceError("bad_request", f"Windows can be booked {days:g} days ahead.")
+        most = settings.max_occurrences
+        expand = partial(rules.occurrences, wish.start_ms, wish.rrule, wish.time_zone, not_after_ms=horizon, most=most)
         try:
-            return rules.occurrences(
-                wish.start_ms, wish.rrule, wish.time_zone, not_after_ms=horizon, most=settings.max_occurrences
-            )
+            if not wish.rrule:
+                return expand()
+            async with asyncio.timeout(_EXPAND_SECONDS):
+                return await asyncio.get_running_loop().run_in_executor(self._expanding, expand)
         except RecurrenceError as error:
             raise ServiceError("bad_request", str(error)) from None
+        except TimeoutError:
+            raise ServiceError(
+                "rate_limited", "Too many series are being booked.", retry_after_seconds=_EXPAND_SECONDS
+            ) from None
 
     def _planned(
-        self, wish: BookingWish, principal: Principal, booking_id: str, start_ms: int, end_ms: int, series: str | None
+        self, wish: BookingWish, principal: Principal, booking_id: str, start_ms: int, end_ms: int
     ) -> tuple[Booking, dict[str, str]]:
         now = self._clock.now_ms()
         invites: dict[str, Invite] = {}
@@ -144,8 +168,6 @@ class BookingService:
             end_ms=end_ms,
             time_zone=wish.time_zone,
             label=wish.label,
-            series=series,
-            rrule=wish.rrule if series else None,
             invites=invites,
             invitees=tuple(invitees),
             created_ms=now,
@@ -180,34 +202,59 @@ class BookingService:
         )
 
     async def _insert(self, bookings: list[Booking]) -> list[Booking]:
-        made: list[Booking] = []
+        """Write all of them or none: the first one, last, says that the others are there too."""
+        first, *others = bookings
         try:
-            # One by one, so that a failure leaves known which are there.
-            for booking in bookings:
-                made += [await self._store.bookings.insert(booking)]
+            made = [await self._store.bookings.insert(booking) for booking in (*others, first)]
         except StoreError:
-            for booking in made:
-                await self._store.bookings.delete(booking.id)
+            # Now if the database can be reached; else by _drop_unfinished. The first one may have arrived unanswered.
+            with suppress(StoreError):
+                for booking in bookings:
+                    await self._store.bookings.delete(booking.id)
             raise
-        for booking in made:
-            self._fleet.put_booking(booking)
-            self._observe(None, booking)
-        return made
+        return [made[-1], *made[:-1]]
+
+    async def _drop_unfinished(self, before_ms: int) -> None:
+        """Delete windows that were written before then and whose series has no first one: nobody was told of them."""
+        members = [
+            (booking.id, booking.series_first)
+            for booking in self._fleet.bookings.values()
+            if booking.series_first and booking.state is BookingState.PLANNED and booking.created_ms <= before_ms
+        ]
+        firsts = {first for _, first in members}
+        self._whole &= firsts
+        unknown = firsts - self._whole
+        if not unknown:
+            return
+        there = {booking.id for booking in await self._store.bookings.find({"_id": {"$in": sorted(unknown)}})}
+        self._whole |= there
+        for booking_id, first in members:
+            if first in unknown - there:
+                logger.warning("booking %s was left by a series that could not be written; deleted", booking_id)
+                await self._store.bookings.delete(booking_id, live=1)
+                self._fleet.drop_booking(booking_id)
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
         """One at a time, over all instances: what fits is decided and written before the next one looks."""
         async with self._mutex:
+            loop = asyncio.get_running_loop()
             for _ in range(100):
+                asked = loop.time()
                 if await self._store.locks.acquire(_LOCK, _LOCK_SECONDS) is not None:
                     break
                 await asyncio.sleep(0.05)
             else:
                 raise ServiceError("conflict", retry_after_seconds=1)
             try:
-                yield
+                async with asyncio.timeout_at(asked + _LOCK_SECONDS - _SPARE_SECONDS):
+                    yield
+            except TimeoutError:
+                raise StoreUnavailableError("bookings could not be written while the lock was held") from None
             finally:
-                await self._store.locks.release(_LOCK)
+                # What was done is done; the lock runs out by itself.
+                with suppress(StoreError):
+                    await self._store.locks.release(_LOCK)
 
     async def _refresh(self) -> None:
         """Bookings that another instance wrote a moment ago count too."""
@@ -261,6 +308,7 @@ class BookingService:
     async def round(self, _: Lease) -> None:
         """Do what is due with every booking."""
         try:
+            await self._drop_unfinished(self._clock.now_ms() - _UNFINISHED_MS)
             for booking in sorted(self._fleet.bookings.values(), key=lambda b: b.start_ms):
                 await self._step(booking)
         except StoreUnavailableError as error:

@@ -9,6 +9,7 @@ from msgspec import Meta, field
 from runtime.chassis.config import Config, Listen
 
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+LongSeconds = Annotated[float, Meta(gt=0, le=315_360_000)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 # In fields of this type a file's content is never shown: see Secretive.
 Secret = Annotated[str, Meta(min_length=16, max_length=4096)]
@@ -107,8 +108,10 @@ class Sessions(Config, frozen=True, kw_only=True):
     idle_seconds: Seconds = 600.0
     idle_warning_seconds: Seconds = 60.0
     max_length_seconds: Seconds | None = None
-    # How long ended sessions stay in the database.
+    # How long ended sessions and bookings that are over stay in the database.
     keep_seconds: Seconds = 90 * 86400
+    # How long the audit log reaches back: a year and some weeks, so that last year's can still be compared.
+    audit_keep_seconds: LongSeconds = 400 * 86400
 
 
 class Bookings(Config, frozen=True, kw_only=True):

@@ -20,7 +20,7 @@ from authlib.oidc.core import CodeIDToken
 from joserfc import jwt as signed
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
-from tornado.httpclient import HTTPRequest
+from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from runtime.chassis.clock import Clock
@@ -219,7 +219,8 @@ class OidcClient:
         )
         try:
             response = await self._http.fetch(request, raise_error=False)
-        except OSError:
+        except (OSError, HTTPClientError) as error:
+            logger.warning("the provider does not answer: %s", error)
             raise ServiceError("sign_in_unavailable") from None
         if response.code == 599:
             raise ServiceError("sign_in_unavailable")

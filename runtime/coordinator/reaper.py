@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from runtime.chassis.clock import Clock
 from runtime.protocol.states import EndReason
@@ -132,6 +133,13 @@ class Reaper:
     async def _purge(self) -> None:
         before = self._clock.now_ms() - int(self._settings.keep_seconds * 1000)
         gone = await self._store.sessions.delete_where({"live": 0, "created_ms": {"$lt": before}})
+        over: dict[str, Any] = {"live": 0, "end_ms": {"$lt": before}}
+        # As long as others of a series are to come, its first window says that they are no leftovers.
+        if firsts := {booking.series_first for booking in self._fleet.bookings.values() if booking.series_first}:
+            over["_id"] = {"$nin": sorted(firsts)}
+        await self._store.bookings.delete_where(over)
+        noted = self._clock.now_ms() - int(self._settings.audit_keep_seconds * 1000)
+        await self._store.audit.delete_where({"at_ms": {"$lt": noted}})
         keys = self._clock.now_ms() - int(KEEP_SECONDS * 1000)
         await self._store.claims.delete_where({"created_ms": {"$lt": keys}})
         letters = self._clock.now_ms() - int(DELIVERIES_SECONDS * 1000)

@@ -7,12 +7,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
-from tornado.httpclient import HTTPRequest
+from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from runtime.chassis import codec
@@ -43,8 +44,10 @@ from .store.store import Store
 
 logger = logging.getLogger(__name__)
 _DEADLINE_SECONDS = 10.0
-_AT_ONCE = 8
-_DUE = 50
+_AT_ONCE = 32
+_AT_ONCE_EACH = 8  # a receiver that does not answer must not keep the others waiting
+_DUE = 50  # more than _AT_ONCE, so that a page is never made of what is being sent alone
+_PAGES = _AT_ONCE // _AT_ONCE_EACH + 1  # so many in a round, each without the receivers that are full by then
 _SEEN = 50_000
 _CURSOR = "webhooks"
 _OVERLAP_MS = 10_000
@@ -65,9 +68,9 @@ class Webhooks:
             Receiver(id=name, url=hook.url, secret=hook.secret, events=hook.events, ca_file=hook.ca_file)
             for name, hook in configured.items()
         ]
-        self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=_AT_ONCE * 2)
+        self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=_AT_ONCE)
         self._background = Background()
-        self._sending: set[str] = set()
+        self._sending: dict[str, str] = {}  # delivery -> receiver
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._mark_ms: int | None = None
         self._marked_ms = 0
@@ -180,22 +183,30 @@ class Webhooks:
 
     async def _send_due(self, receivers: dict[str, Receiver]) -> None:
         now = self._clock.now_ms()
-        due = await self._store.deliveries.find(
-            {"state": DeliveryState.PENDING, "next_ms": {"$lte": now}}, sort=(("next_ms", 1), ("_id", 1)), limit=_DUE
-        )
-        for delivery in due:
-            if len(self._sending) >= _AT_ONCE:
+        begun = set(self._sending)  # what a page was read of while it was being sent is not sent again
+        for _ in range(_PAGES):
+            query: dict[str, Any] = {"state": DeliveryState.PENDING, "next_ms": {"$lte": now}}
+            if full := self._full():
+                query["receiver"] = {"$nin": sorted(full)}
+            due = await self._store.deliveries.find(query, sort=(("next_ms", 1), ("_id", 1)), limit=_DUE)
+            for delivery in due:
+                if len(self._sending) >= _AT_ONCE:
+                    return
+                if delivery.id in begun or delivery.receiver in self._full():
+                    continue
+                begun.add(delivery.id)
+                self._sending[delivery.id] = delivery.receiver
+                self._background.spawn(f"webhook {delivery.id}", self._send(delivery, receivers.get(delivery.receiver)))
+            if len(due) < _DUE:
                 return
-            if delivery.id in self._sending:
-                continue
-            self._sending.add(delivery.id)
-            self._background.spawn(f"webhook {delivery.id}", self._send(delivery, receivers.get(delivery.receiver)))
+
+    def _full(self) -> set[str]:
+        """Receivers to which as much is being sent as may be."""
+        return {receiver for receiver, count in Counter(self._sending.values()).items() if count >= _AT_ONCE_EACH}
 
     async def _send(self, delivery: Delivery, receiver: Receiver | None) -> None:
         try:
-            delivered, answer = False, "the receiver was removed"
-            if receiver is not None:
-                delivered, answer = await self._post(delivery, receiver)
+            delivered, answer = await self._attempt(delivery, receiver)
             now = self._clock.now_ms()
             after = after_attempt(delivery, delivered=delivered, answer=answer, now_ms=now)
             saved = await self._store.deliveries.save(delivery, after)
@@ -204,7 +215,19 @@ class Webhooks:
         except StoreUnavailableError as error:
             logger.warning("webhook delivery %s will come again: %s", delivery.id, error)
         finally:
-            self._sending.discard(delivery.id)
+            del self._sending[delivery.id]
+
+    async def _attempt(self, delivery: Delivery, receiver: Receiver | None) -> tuple[bool, str]:
+        """Whether it was delivered, and the answer; never raises, because an attempt that is not kept has no end."""
+        if receiver is None:
+            return False, "the receiver was removed"
+        try:
+            return await self._post(delivery, receiver)
+        except (OSError, ValueError, HTTPClientError) as error:
+            return False, f"no answer: {error}"
+        except Exception as error:
+            logger.warning("webhook delivery %s failed", delivery.id, exc_info=True)
+            return False, f"not sent: {type(error).__name__}: {error}"
 
     async def _post(self, delivery: Delivery, receiver: Receiver) -> tuple[bool, str]:
         body = delivery.body.encode()
@@ -225,10 +248,7 @@ class Webhooks:
             request_timeout=_DEADLINE_SECONDS,
             ca_certs=receiver.ca_file,
         )
-        try:
-            response = await self._http.fetch(request, raise_error=False)
-        except (OSError, ValueError) as error:
-            return False, f"no answer: {error}"
+        response = await self._http.fetch(request, raise_error=False)
         if response.code == 599:
             return False, f"no answer: {response.reason}"
         return 200 <= response.code < 300, f"HTTP {response.code}"

@@ -83,16 +83,35 @@ def test_secrets_stay_out_of_the_log(central: Running) -> None:
     central.ask("/hosts/gpu1/8900/player?token=SECRET-TOKEN")
     central.ask("/join/SECRET-INVITE?name=x")
     central.ask("/api/v1/invites/SECRET-INVITE")
+    central.ask("/api/v1/calendar/dXNlcjphbm5h.SECRET-SEAL.ics")
     central.ask("/api/v1/me?token=SECRET-QUERY")
     deadline = time.monotonic() + 5
     log = ""
-    while log.count("\n") < 4 and time.monotonic() < deadline:
+    while log.count("\n") < 5 and time.monotonic() < deadline:
         log = (central.home / "pixelstream.log").read_text()
-    assert log.count("\n") == 4
+    assert log.count("\n") == 5
     everything = "".join(path.read_text() for path in central.home.glob("*.log"))
     assert "SECRET" not in everything
     assert "/join/-" in log
     assert "/api/v1/invites/-" in log
+    assert "/api/v1/calendar/-" in log
+
+
+@needs_nginx
+def test_secrets_stay_out_of_the_error_log_while_the_coordinator_is_away(central: Running) -> None:
+    central.upstream.close()
+    context = ssl._create_unverified_context()
+    secrets = ("/join/SECRET-INVITE", "/api/v1/invites/SECRET-INVITE", "/api/v1/calendar/dXNlcjphbm5h.SECRET-SEAL.ics")
+    for path in (*secrets, "/api/v1/titles"):
+        with (
+            socket.create_connection(("127.0.0.1", central.https), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname="play.test") as secure,
+        ):
+            secure.sendall(f"GET {path} HTTP/1.1\r\nHost: play.test\r\nConnection: close\r\n\r\n".encode())
+            assert b" 502 " in secure.recv(4096).splitlines()[0]
+    everything = "".join(log.read_text() for log in central.home.glob("*.log"))
+    assert 'GET /api/v1/titles HTTP/1.1", upstream' in everything, "errors are written down"
+    assert "SECRET" not in everything
 
 
 @needs_nginx

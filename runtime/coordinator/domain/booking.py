@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
 import itertools
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -49,6 +50,8 @@ class Booking:
     state: BookingState = _B.PLANNED
     label: str = ""
     series: str | None = None
+    # The series' first window, which is written last: without it the others are left over. None: is it, or is alone.
+    series_first: str | None = None
     rrule: str | None = None
     invites: dict[str, Invite] = field(default_factory=dict)
     invitees: tuple[Invitee, ...] = ()
@@ -119,7 +122,37 @@ def occurrences(start_ms: int, rrule: str | None, time_zone: str, *, not_after_m
     local_zone = zone(time_zone)
     if not rrule:
         return [start_ms]
-    words = dict(part.partition("=")[::2] for part in rrule.upper().removeprefix("RRULE:").split(";") if part)
+    words = _checked(rrule, most)
+    first, bound = _local(start_ms, local_zone), _local(not_after_ms, local_zone)
+    counted = "COUNT" in words
+    try:
+        # Both ends are applied here: what is left of the rule has none.
+        count = int(words.pop("COUNT", most + 1))
+        until = _local_until(words.pop("UNTIL", ""), local_zone) or bound
+        found = _expanded(words, first, min(until, bound), min(count, most + 1))
+    except (ValueError, TypeError, OverflowError, IndexError) as error:
+        raise RecurrenceError(f"The recurrence cannot be understood: {error}.") from None
+    if not found:
+        raise RecurrenceError("The recurrence has no window.")
+    if len(found) > most:
+        raise RecurrenceError(f"A series has at most {most} windows.")
+    # What is left out must not look as if it had been booked.
+    if until.date() > bound.date():
+        raise RecurrenceError(f"Windows can be booked until {bound:%Y-%m-%d}. Send an UNTIL that is not later.")
+    if counted and len(found) < count and until >= bound:
+        raise RecurrenceError(
+            f"Of {count} windows, {len(found)} can be booked by {bound:%Y-%m-%d}. Send COUNT={len(found)} or less."
+        )
+    return [_epoch_ms(moment, first, local_zone) + start_ms % 1000 for moment in found]
+
+
+def _checked(rrule: str, most: int) -> dict[str, str]:
+    """The rule's parts; raise :class:`RecurrenceError` for those that are not for windows."""
+    text = rrule.upper().removeprefix("RRULE:")
+    # Beside further lines the library would take another start from them.
+    if ":" in text or any(map(str.isspace, text)):
+        raise RecurrenceError("A recurrence is one rule.")
+    words = dict(part.partition("=")[::2] for part in text.split(";") if part)
     if words.get("FREQ") not in _FREQUENCIES:
         raise RecurrenceError(f"FREQ is one of {', '.join(_FREQUENCIES)}.")
     if not ({"COUNT", "UNTIL"} & words.keys()):
@@ -128,24 +161,56 @@ def occurrences(start_ms: int, rrule: str | None, time_zone: str, *, not_after_m
         raise RecurrenceError("The time of day is that of the first window.")
     if words.get("COUNT", "1").isdecimal() and int(words.get("COUNT", "1")) > most:
         raise RecurrenceError(f"A series has at most {most} windows.")
-    first = datetime.fromtimestamp(start_ms / 1000, UTC).astimezone(local_zone).replace(tzinfo=None)
-    bound = datetime.fromtimestamp(not_after_ms / 1000, UTC).astimezone(local_zone).replace(tzinfo=None)
-    try:
-        # Both ends are applied here: a rule that never matches must not be followed to the year 9999.
-        count = int(words.pop("COUNT", most + 1))
-        until = min(_local_until(words.pop("UNTIL", ""), local_zone) or bound, bound)
-        text = ";".join(f"{key}={value}" for key, value in words.items())
-        rule = rrulestr(text, dtstart=first)
-        if not isinstance(rule, rrule_type):
-            raise RecurrenceError("A recurrence is one rule.")
-        found = list(itertools.islice(rule.replace(until=until), min(count, most + 1)))
-    except (ValueError, TypeError, OverflowError) as error:
-        raise RecurrenceError(f"The recurrence cannot be understood: {error}.") from None
-    if not found:
-        raise RecurrenceError("The recurrence has no window.")
-    if len(found) > most:
-        raise RecurrenceError(f"A series has at most {most} windows.")
-    return [int(moment.replace(tzinfo=local_zone).timestamp() * 1000) for moment in found]
+    interval = words.get("INTERVAL", "1")
+    if not interval.isdecimal() or int(interval) < 1:
+        # The library would go on for ever, or backwards.
+        raise RecurrenceError("INTERVAL is a number from 1 on.")
+    return words
+
+
+def _expanded(words: dict[str, str], first: datetime, until: datetime, most: int) -> list[datetime]:
+    """The first ``most`` local times of a rule that has no end of its own, up to ``until``."""
+    if until < first:
+        return []
+    # The library looks at ``until`` only when something matches, and gives up after the year 9999. So the rule is
+    # followed where that is near.
+    later = _late_twin(first.year, until.year) - first.year
+    rule = rrulestr(
+        ";".join(f"{key}={value}" for key, value in words.items()), dtstart=first.replace(year=first.year + later)
+    )
+    if not isinstance(rule, rrule_type):
+        raise RecurrenceError("A recurrence is one rule.")
+    found = itertools.islice(rule.replace(until=until.replace(year=until.year + later)), most)
+    return [moment.replace(year=moment.year - later) for moment in found]
+
+
+def _late_twin(year: int, last: int) -> int:
+    """The latest year that begins a run of years with the same calendar as ``year`` to ``last`` and those beside them.
+
+    There is one every 28 years, and after 400 years, a whole number of weeks, the calendar is the same in any case.
+    """
+
+    def kind(of: int) -> tuple[int, bool]:
+        return calendar.weekday(of, 1, 1), calendar.isleap(of)
+
+    wanted = [kind(each) for each in range(year - 1, last + 2)]
+    latest = MAXYEAR - 1 - (last - year)
+    return next(
+        late
+        for late in range(latest, year - 1, -1)
+        if all(kind(late - 1 + place) == each for place, each in enumerate(wanted))
+    )
+
+
+def _local(at_ms: int, local_zone: ZoneInfo) -> datetime:
+    """Naive, to the second."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).astimezone(local_zone).replace(tzinfo=None)
+
+
+def _epoch_ms(moment: datetime, first: datetime, local_zone: ZoneInfo) -> int:
+    # Only the first window can be meant to be in the second of two equal hours, when clocks are put back.
+    fold = first.fold if moment == first else 0
+    return int(moment.replace(tzinfo=local_zone, fold=fold).timestamp() * 1000)
 
 
 def _local_until(text: str, local_zone: ZoneInfo) -> datetime | None:

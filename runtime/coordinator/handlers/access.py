@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ from .site import me_json
 
 _FLOW_COOKIE = "sign-in"
 _CALLBACK = "/api/v1/sign-in/oidc/callback"
+# "//host" leads elsewhere, and so does what browsers make of it: they read "\" as "/" and drop tabs and line ends.
+_OWN_PAGE = re.compile(r"/(?!/)[^\x00-\x20\x7f\\]*")
 
 
 class SignInRequest(msgspec.Struct):
@@ -93,8 +96,7 @@ class OidcHandler(AccessHandler):
 class OidcBeginHandler(OidcHandler):
     async def get(self) -> None:
         after = self.get_query_argument("after", "/")
-        # Only our own pages: "//host" and "/\host" lead elsewhere.
-        if not after.startswith("/") or after.startswith(("//", "/\\")):
+        if not _OWN_PAGE.fullmatch(after):
             after = "/"
         flow = await self.client().begin(after)
         self.remember(flow.cookie, 600)

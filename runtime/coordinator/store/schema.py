@@ -36,6 +36,8 @@ INDEXES = (
     Index(collection="booking", keys=(("live", 1),)),
     Index(collection="booking", keys=(("owner_id", 1), ("start_ms", 1))),
     Index(collection="booking", keys=(("series", 1),)),
+    Index(collection="booking", keys=(("end_ms", 1),)),
+    Index(collection="audit", keys=(("at_ms", 1),)),
     Index(collection="delivery", keys=(("state", 1), ("next_ms", 1))),
     Index(collection="delivery", keys=(("created_ms", 1),)),
     Index(collection="user", keys=(("changed_ms", 1),)),

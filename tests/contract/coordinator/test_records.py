@@ -207,10 +207,13 @@ async def test_queries_that_the_coordinator_makes(store: Store, clock: ManualClo
     assert await ids({"live": 1}) == ["0", "2", "4"]
     assert await ids({"owner_id": "user:1"}, sort=newest) == ["4", "1"]
     assert await ids({"state": {"$in": ["ended", "failed"]}}, sort=newest, limit=2) == ["5", "3"]
+    assert await ids({"live": 1, "owner_id": {"$nin": ["user:1", "user:9"]}}) == ["0", "2"]
     after = {"$or": [{"created_ms": {"$lt": NOW + 1}}, {"created_ms": NOW + 1, "_id": {"$lt": "3" * 26}}]}
     assert await ids(after, sort=newest) == ["2", "1", "0"]
     assert await store.sessions.count({"live": 1, "owner_id": "user:2"}) == 1
-    assert await store.sessions.delete_where({"live": 0, "created_ms": {"$lt": NOW + 2}}) == 2
+    ended: dict[str, object] = {"live": 0, "created_ms": {"$lt": NOW + 2}}
+    assert await store.sessions.delete_where({**ended, "_id": {"$nin": ["1" * 26, "3" * 26]}}) == 0
+    assert await store.sessions.delete_where(ended) == 2
     assert await ids({}) == ["0", "2", "4", "5"]
     assert await store.sessions.delete("5" * 26, live=1) is False
     assert await store.sessions.delete("5" * 26, live=0) is True

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import icalendar
 import pytest
 
 from runtime.chassis.clock import ManualClock
+from runtime.coordinator.domain.accounts import AuditEntry
+from runtime.coordinator.store.store import Store
 from runtime.protocol.states import SessionState
 from tests.support.coordinator.fake_host import FakeHost
-from tests.support.coordinator.stand import Stand, Viewer
+from tests.support.coordinator.stand import ADMIN_KEY, Stand, Viewer
 from tests.support.waiting import until
 
 TITLE = {"name": "sample", "display_name": {"en": "Sample"}}
@@ -155,6 +158,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (_window(60, 61), "lasts"),
     (_window(60, 60 + 24 * 60), "lasts"),
     (_window(60, 120, rrule="FREQ=DAILY"), "COUNT or UNTIL"),
+    (_window(60, 120, rrule="FREQ=WEEKLY;COUNT=20"), "Of 20 windows, 14 can be booked"),
     (_window(60, 120, time_zone="Nowhere/Land", rrule="FREQ=DAILY;COUNT=2"), "time zone"),
     (_window(200 * 1440, 200 * 1440 + 60), "ahead"),
 ]
@@ -255,3 +259,36 @@ async def test_calendars_hold_what_was_booked_in_its_own_time_zone(stand: Stand)
     await owner.call("DELETE", f"/api/v1/bookings/{booking['id']}")
     gone = await program.call("GET", feed)
     assert next(iter(icalendar.Calendar.from_ical(gone.body).walk("VEVENT")))["STATUS"] == "CANCELLED"
+
+
+async def test_what_is_long_over_is_deleted(stand: Stand, clock: ManualClock) -> None:
+    keep = {"keep_seconds": 86_400, "audit_keep_seconds": 2 * 86_400}
+    await _one_host(stand, sessions=keep)
+    store = stand.coordinators[0].service.store
+    series = (await stand.viewer().post("/api/v1/bookings", _window(60, 120, rrule="FREQ=DAILY;COUNT=5")))["items"]
+    ids = [booking["id"] for booking in series]
+    entry = AuditEntry(
+        id="1", at_ms=START, by="user:a", by_name="A", action="sign_in", subject="user:a", address="", request_id=""
+    )
+    await store.audit.insert(entry)
+    await store.audit.insert(replace(entry, id="2", at_ms=START + 86_400_000))
+
+    async def kept(*bookings: str) -> bool:
+        return {booking.id for booking in await store.bookings.find()} == set(bookings)
+
+    admin = stand.viewer(key=ADMIN_KEY)
+    clock.advance(2.5 * 86_400)
+    await _booking_in(admin, ids[2], "missed")
+    await until(lambda: _noted(store, "2"), "the first entry is deleted")
+    clock.advance(3601)  # it is looked for every hour
+    # The first one stays as long as its series goes on.
+    await until(lambda: kept(ids[0], *ids[2:]), "the second window is deleted")
+    clock.advance(2.5 * 86_400)
+    await _booking_in(admin, ids[4], "missed")
+    clock.advance(86_400)
+    await until(kept, "the whole series is deleted")
+    await until(lambda: _noted(store), "the log is empty")
+
+
+async def _noted(store: Store, *entries: str) -> bool:
+    return [entry.id for entry in await store.audit.find()] == list(entries)

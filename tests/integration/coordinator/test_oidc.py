@@ -20,6 +20,7 @@ from runtime.demo.processes import free_port
 from tests.support.coordinator.browser import Browser
 from tests.support.coordinator.stand import Stand
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, oidc_provider
+from tests.support.raw_server import silent_server
 
 PORT = free_port("127.0.0.1")
 PUBLIC = f"http://127.0.0.1:{PORT}"
@@ -201,7 +202,21 @@ async def test_a_new_key_of_the_provider_is_fetched(stand: Stand, forger: Forger
     assert await sign_in(forger, browser) == "/schedule"
 
 
-@pytest.mark.parametrize("after", ["//evil.example.org/", "https://evil.example.org/", "/\\evil.example.org"])
+@pytest.mark.parametrize(
+    "after",
+    [
+        "//evil.example.org/",
+        "https://evil.example.org/",
+        "/\\evil.example.org",
+        "/schedule\\..\\..\\evil.example.org",
+        # Browsers drop what follows the first slash here, and are left with "//evil.example.org".
+        "/\t/evil.example.org",
+        "/\n/evil.example.org",
+        "/\r/evil.example.org",
+        "/\x7f/evil.example.org",
+        "/ /evil.example.org",
+    ],
+)
 async def test_a_sign_in_returns_to_our_own_pages_only(
     stand: Stand, forger: Forger, browser: Browser, after: str
 ) -> None:
@@ -217,6 +232,23 @@ async def test_a_bent_callback_is_refused(
 ) -> None:
     await stand.coordinator(**access(forger.issuer))
     assert await sign_in(forger, browser, **changes) == "/?error=sign_in_failed"
+
+
+async def test_a_provider_that_never_answers_is_said_so(
+    stand: Stand, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.coordinator.oidc._DEADLINE_SECONDS", 0.2)
+    async with silent_server() as port:
+        await stand.coordinator(**access(f"http://127.0.0.1:{port}"))
+        begin = await browser.fetch(f"{PUBLIC}/api/v1/sign-in/oidc")
+    assert begin.headers["Location"] == "/?error=sign_in_unavailable"
+
+
+async def test_a_provider_that_hangs_up_is_said_so(stand: Stand, browser: Browser) -> None:
+    async with silent_server(hangs_up=True) as port:
+        await stand.coordinator(**access(f"http://127.0.0.1:{port}"))
+        begin = await browser.fetch(f"{PUBLIC}/api/v1/sign-in/oidc")
+    assert begin.headers["Location"] == "/?error=sign_in_unavailable"
 
 
 async def test_a_provider_that_is_away_is_said_so(stand: Stand, browser: Browser) -> None:

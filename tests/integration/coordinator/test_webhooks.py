@@ -14,8 +14,10 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from runtime.chassis.clock import ManualClock
-from runtime.coordinator.domain.webhook import PAUSES_SECONDS
+from runtime.coordinator import webhooks
+from runtime.coordinator.domain.webhook import PAUSES_SECONDS, Delivery
 from tests.support.coordinator.stand import Stand
+from tests.support.raw_server import silent_server
 from tests.support.waiting import until
 
 TITLE = {"name": "sample"}
@@ -152,3 +154,95 @@ async def test_events_of_a_process_that_died_are_told_by_the_next(
     clock.advance(60)
     await until(lambda: stand.coordinators[0].timers.holding or stand.coordinators[1].timers.holding, "timers run")
     assert len(receiver.got) == 2
+
+
+def _due(receiver: str, number: int, clock: ManualClock, *, waited_ms: int = 0) -> Delivery:
+    now = clock.now_ms() - waited_ms
+    event = f"{number:026d}.ready"
+    return Delivery(
+        id=f"{event}.{receiver}",
+        receiver=receiver,
+        event=event,
+        type="session.ready",
+        body="{}",
+        next_ms=now,
+        created_ms=now,
+    )
+
+
+async def test_a_receiver_that_never_answers_is_tried_again_until_the_event_is_dead(
+    stand: Stand, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_DEADLINE_SECONDS", 0.1)
+    async with silent_server() as port:
+        hook = {"url": f"http://127.0.0.1:{port}/hook", "secret": "configured-secret-123"}
+        deliveries = (await stand.coordinator(webhooks={"shop": hook})).service.store.deliveries
+        made = await deliveries.insert(_due("shop", 1, clock))
+        for attempt, pause in enumerate((0, *PAUSES_SECONDS), 1):
+            clock.advance(pause + 1)
+            await until(lambda n=attempt: _tried(deliveries, made.id, n), f"attempt {attempt}")
+        dead = await deliveries.get(made.id)
+    assert dead is not None
+    assert dead.state == "dead"
+    assert dead.last_answer.startswith("no answer: ")
+
+
+async def _tried(deliveries: Any, delivery_id: str, attempts: int) -> bool:
+    return bool((await deliveries.get(delivery_id)).attempts >= attempts)
+
+
+ODD_ANSWERS = {
+    "hangs up": b"",
+    "no http": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "another encoding than it says": (
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\nnot gzip!"
+    ),
+    "shorter than it says": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort",
+}
+
+
+@pytest.mark.parametrize("answer", ODD_ANSWERS.values(), ids=ODD_ANSWERS)
+async def test_an_attempt_counts_whatever_came_of_it(stand: Stand, clock: ManualClock, answer: bytes) -> None:
+    async with silent_server(answer=answer, hangs_up=True) as port:
+        hook = {"url": f"http://127.0.0.1:{port}/hook", "secret": "configured-secret-123"}
+        deliveries = (await stand.coordinator(webhooks={"shop": hook})).service.store.deliveries
+        made = await deliveries.insert(_due("shop", 1, clock))
+        await until(lambda: _tried(deliveries, made.id, 1), "attempt")
+        after = await deliveries.get(made.id)
+    assert after is not None
+    assert (after.state, after.attempts, after.next_ms) == ("pending", 1, clock.now_ms() + PAUSES_SECONDS[0] * 1000)
+
+
+async def test_an_attempt_counts_also_when_it_is_our_own_fault(
+    stand: Stand, receiver: Receiver, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signature(secret: str, sent: int, body: bytes) -> str:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(webhooks, "signature", signature)
+    hook = {"url": receiver.url, "secret": "configured-secret-123"}
+    deliveries = (await stand.coordinator(webhooks={"shop": hook})).service.store.deliveries
+    made = await deliveries.insert(_due("shop", 1, clock))
+    await until(lambda: _tried(deliveries, made.id, 1), "attempt")
+    after = await deliveries.get(made.id)
+    assert after is not None
+    assert (after.attempts, after.last_answer) == (1, "not sent: RuntimeError: nobody thought of this")
+
+
+async def test_a_receiver_that_never_answers_keeps_nobody_else_waiting(
+    stand: Stand, receiver: Receiver, clock: ManualClock
+) -> None:
+    async with silent_server() as port:
+        silent = {"url": f"http://127.0.0.1:{port}/hook", "secret": "configured-secret-123"}
+        hooks = {"silent": silent, "shop": {"url": receiver.url, "secret": "configured-secret-123"}}
+        coordinator = await stand.coordinator(webhooks=hooks)
+        store = coordinator.service.store
+        # More than are looked at together, and all of them waiting for longer.
+        for number in range(webhooks._DUE + 10):
+            await store.deliveries.insert(_due("silent", number, clock, waited_ms=60_000))
+        await until(lambda: coordinator.service.webhooks._sending, "the silent one is being asked")
+        told = await store.deliveries.insert(_due("shop", 1, clock))
+        # Shorter than the silent one is waited for, twice.
+        await until(lambda: receiver.got, "the other one is told", seconds=15)
+        await until(lambda: _tried(store.deliveries, told.id, 1), "kept")
+        assert len(receiver.got) == 1

@@ -8,6 +8,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from dateutil import rrule as library
 
 from runtime.coordinator.domain.booking import Booking, RecurrenceError, Step, enter, next_step, occurrences
 from runtime.coordinator.domain.model import Owner, Session
@@ -65,6 +66,13 @@ BAD = [
     ("FREQ=DAILY;UNTIL=20261231", "no window"),
     ("FREQ=DAILY;COUNT=2;NONSENSE=1", "cannot be understood"),
     ("FREQ=DAILY;UNTIL=tomorrow", "cannot be understood"),
+    ("FREQ=MONTHLY;COUNT=2;BYDAY=53MO", "cannot be understood"),
+    # What would be left out is not left out silently.
+    ("FREQ=MONTHLY;INTERVAL=2;COUNT=8", r"Of 8 windows, 6 can be booked by 2027-12-31\. Send COUNT=6"),
+    ("FREQ=MONTHLY;INTERVAL=2;UNTIL=20280101", r"until 2027-12-31\. Send an UNTIL"),
+    ("FREQ=DAILY;COUNT=2;INTERVAL=0;BYMONTH=2", "INTERVAL"),
+    ("FREQ=MONTHLY;COUNT=2;INTERVAL=-1", "INTERVAL"),
+    ("FREQ=DAILY;COUNT=2;WKST=MO\nDTSTART:20000101T000000", "one rule"),
 ]
 
 
@@ -72,6 +80,64 @@ BAD = [
 def test_recurrences_that_cannot_be_kept_are_refused_with_the_reason(rrule: str, why: str) -> None:
     with pytest.raises(RecurrenceError, match=why):
         occurrences(at("2027-01-04T09:00"), rrule, "Europe/Berlin", not_after_ms=FAR, most=10)
+
+
+@pytest.mark.parametrize("frequency", ["DAILY", "WEEKLY", "MONTHLY", "YEARLY"])
+def test_a_rule_that_never_matches_is_followed_for_a_few_years_only(
+    frequency: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    years: set[int] = set()
+    rebuild = library._iterinfo.rebuild  # type: ignore[attr-defined]
+
+    def counted(self: object, year: int, month: int) -> None:
+        years.add(year)
+        rebuild(self, year, month)
+
+    monkeypatch.setattr(library._iterinfo, "rebuild", counted)  # type: ignore[attr-defined]
+    with pytest.raises(RecurrenceError, match="no window"):
+        occurrences(
+            at("2027-01-04T09:00"),
+            f"FREQ={frequency};COUNT=2;BYMONTH=2;BYMONTHDAY=30",
+            "Europe/Berlin",
+            not_after_ms=FAR,
+            most=10,
+        )
+    assert 0 < len(years) <= 30
+
+
+@pytest.mark.parametrize("year", [2027, 2028, 2031, 2096, 2099, 2100, 2101])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "FREQ=DAILY;INTERVAL=3;BYDAY=MO,TH",
+        "FREQ=WEEKLY;INTERVAL=2;WKST=SU;BYDAY=SA,SU",
+        "FREQ=MONTHLY;BYDAY=-1FR,2TU",
+        "FREQ=MONTHLY;BYMONTHDAY=-1,29",
+        "FREQ=YEARLY;BYWEEKNO=1,9,52,53",
+        "FREQ=YEARLY;BYYEARDAY=1,60,-1,366",
+    ],
+)
+def test_windows_lie_where_the_library_puts_them(rule: str, year: int) -> None:
+    first, last = datetime(year, 9, 20, 9), datetime(year + 1, 4, 1)  # noqa: DTZ001 - local by definition
+    expected = library.rrulestr(rule, dtstart=first).xafter(first, inc=True, count=60)
+    found = occurrences(
+        at(first.isoformat()),
+        f"{rule};UNTIL={last:%Y%m%dT%H%M%S}",
+        "Europe/Berlin",
+        not_after_ms=at(f"{year + 1}-04-01"),
+        most=99,
+    )
+    assert found == [at(moment.isoformat()) for moment in expected if moment <= last]
+
+
+def test_a_series_may_begin_in_the_second_of_two_equal_hours() -> None:
+    # 2027-10-31: 02:30 comes twice in Berlin, first as UTC 00:30, then as 01:30.
+    start = at("2027-10-31T01:30", ZoneInfo("UTC")) + 250
+    found = occurrences(start, "FREQ=DAILY;COUNT=3", "Europe/Berlin", not_after_ms=FAR, most=10)
+    assert found == [start, start + 24 * 60 * MINUTE, start + 48 * 60 * MINUTE]
+    # One that only comes by there takes the first of them.
+    found = occurrences(at("2027-10-30T02:30"), "FREQ=DAILY;COUNT=2", "Europe/Berlin", not_after_ms=FAR, most=10)
+    assert found[1] == at("2027-10-31T00:30", ZoneInfo("UTC"))
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "", "../../etc/passwd", "Europe"])
