@@ -49,6 +49,8 @@ def unpack(archive: Path, data: Path) -> list[Path]:
     """Put the archive's databases beside the present ones, each with ``.restoring`` after its name; return them."""
     owner = data.stat()
     fresh: list[Path] = []
+    if not tarfile.is_tarfile(archive):
+        sys.exit(f"{archive} is no backup of the embedded database.")
     try:
         with tarfile.open(archive) as tar:
             members = [member for member in tar.getmembers() if member.isfile()]
