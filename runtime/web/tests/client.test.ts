@@ -92,6 +92,21 @@ describe("requests", () => {
     expect(seen.filter(({ method }) => method === "POST")).toHaveLength(2);
   });
 
+  it("a write is not repeated in the name of somebody else", async () => {
+    let who = "anonymous:1";
+    answer = (incoming, response) => {
+      if (incoming.url === "/api/v1/me") json(response, 200, { id: who, csrf_token: who });
+      else if (incoming.headers["x-csrf-token"] === who) json(response, 201, { ok: true });
+      else json(response, 403, refusal("csrf_failed"));
+    };
+    forgetMe();
+    expect(await request("POST", "/api/v1/sessions", { body: {} })).toEqual({ ok: true });
+    who = "user:gina"; // another tab signed in
+    seen.length = 0;
+    expect((await refusalOf(request("POST", "/api/v1/sessions", { body: {} }))).code).toBe("csrf_failed");
+    expect(seen.filter(({ method }) => method === "POST")).toHaveLength(1);
+  });
+
   it("a refusal keeps code, request number and the time to wait", async () => {
     answer = (_, response) => json(response, 429, refusal("rate_limited"), { "Retry-After": "7" });
     const error = await refusalOf(request("GET", "/api/v1/titles"));

@@ -40,6 +40,7 @@ const DEFAULT_TIMEOUT_MS = 15_000;
 const KNOWN_CODES = new Set<string>([...ERROR_CODES, ...LOCAL_ERROR_CODES]);
 
 let csrfToken: string | undefined;
+let knownId: string | undefined;
 let me: Promise<Me> | undefined;
 
 /** Who the visitor is; asked once, and again after `forgetMe`. */
@@ -47,6 +48,7 @@ export function getMe(): Promise<Me> {
   me ??= request<Me>("GET", "/api/v1/me").then(
     (answer) => {
       csrfToken = answer.csrf_token;
+      knownId = answer.id;
       return answer;
     },
     (error: unknown) => {
@@ -64,7 +66,8 @@ export function forgetMe(): void {
 
 /**
  * Send one request to the service and return its decoded JSON (`undefined` for 204).
- * Throws {@link ApiError}; a write whose CSRF token was refused is tried once more with a fresh one.
+ * Throws {@link ApiError}; a write whose CSRF token was refused is tried once more with a fresh one, unless
+ * somebody else is the visitor by now (another tab signed in, or the cookie ran out): nobody acts in another's name.
  */
 export async function request<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
   const isWrite = method !== "GET" && method !== "HEAD";
@@ -73,8 +76,9 @@ export async function request<T>(method: string, path: string, options: RequestO
     return await attempt<T>(method, path, options, isWrite);
   } catch (error) {
     if (!(isWrite && error instanceof ApiError && error.code === "csrf_failed")) throw error;
+    const before = knownId;
     forgetMe();
-    await getMe();
+    if ((await getMe()).id !== before) throw error;
     return attempt<T>(method, path, options, isWrite);
   }
 }
