@@ -132,13 +132,13 @@ class Viewer:
 
     def point(self, x: float, y: float) -> tuple[float, float]:
         """Page coordinates of a place in the picture given as fractions, letterboxing considered."""
-        box = self.page.evaluate(
-            """() => {
-              const video = pixelstreamProbe.video();
-              const r = video.getBoundingClientRect();
-              return {x: r.x, y: r.y, w: r.width, h: r.height, vw: video.videoWidth, vh: video.videoHeight};
-            }"""
-        )
+        look = """() => {
+          const video = pixelstreamProbe.video();
+          const r = video.getBoundingClientRect();
+          return {x: r.x, y: r.y, w: r.width, h: r.height, vw: video.videoWidth, vh: video.videoHeight};
+        }"""
+        # Between two connections a page has a video without a picture.
+        box = self.eventually("a picture", lambda: self.page.evaluate(look), lambda seen: seen["vw"] > 0, seconds=4)
         scale = min(box["w"] / box["vw"], box["h"] / box["vh"])
         width, height = box["vw"] * scale, box["vh"] * scale
         return (
