@@ -50,6 +50,7 @@ class Egress:
         self._ingest: Ingest | None = None
         self._changed_at = 0.0
         self._backoff = RepairBackoff()
+        self._wishes = RepairBackoff()  # of its data channel: a page that wishes for one must still be able to repair
         self._nacked_now = self._reported_now = 0
         self._estimate: DelayEstimate | None = None  # for a player that gives none itself
         self._by_ssrc = {output.ssrc: output for output in outputs}
@@ -180,7 +181,7 @@ class Egress:
                 for sequence in packet.lost[:MAX_NACKED]:
                     output.resend(sequence, now)
         elif isinstance(packet, rtcp.KeyframeRequest):
-            self.request_keyframe(now)
+            self._keyframe(now, self._backoff)
         elif isinstance(packet, rtcp.Remb):
             self.link.remb(packet.bitrate_bps, now)
         elif isinstance(packet, rtcp.TransportFeedback):
@@ -205,11 +206,14 @@ class Egress:
             self.link.remb(estimate, now)
 
     def request_keyframe(self, now: float) -> None:
-        """The player asks for one, in whichever way; who keeps asking is heard ever less often."""
+        """The player wishes for one over its data channel; who keeps wishing is heard ever less often."""
+        self._keyframe(now, self._wishes)
+
+    def _keyframe(self, now: float, account: RepairBackoff) -> None:
         self.keyframe_requests += 1
         video = self.video()
         longest = CONTROLLER_REPAIR_SECONDS if self.controls else None
-        if video is not None and video.source is not None and self._backoff.allow(now, longest):
+        if video is not None and video.source is not None and account.allow(now, longest):
             video.source.request_keyframe("player")
 
     def _report(self, block: rtcp.ReportBlock, now: float) -> None:
