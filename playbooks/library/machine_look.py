@@ -14,9 +14,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: machine_look
-short_description: Look at disk, clock, listeners and name resolution of a Linux machine
+short_description: Look at disk, clock, listeners, names, firewall and packages of a Linux machine
 description:
-  - Reads C(/proc) and the file system only, so that it works on a machine with nothing installed but Python.
+  - Needs nothing on the machine but Python; where there is no dpkg, no packages are known.
 author: pixelstream
 options:
   paths:

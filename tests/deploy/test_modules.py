@@ -19,7 +19,7 @@ from .running import PROJECT, Run, load_plugin
 prune = load_plugin("playbooks/library/prune_directories.py")
 look = load_plugin("playbooks/library/machine_look.py")
 probe = load_plugin("playbooks/library/udp_probe.py")
-freshness = load_plugin("playbooks/library/service_freshness.py")
+services = load_plugin("playbooks/library/service_look.py")
 releases = load_plugin("playbooks/library/release_look.py")
 
 
@@ -100,8 +100,8 @@ def test_the_release_of_a_process_is_read_from_its_interpreter(tmp_path: Path) -
     assert child.stdout is not None
     child.stdout.readline()  # the kernel fills in the command line a moment after exec returns
     try:
-        assert freshness.running_release(child.pid, tmp_path / "releases") == "1.0-abc"
-        assert freshness.running_release(os.getpid(), tmp_path / "releases") == ""
+        assert services.running_release(child.pid, tmp_path / "releases") == "1.0-abc"
+        assert services.running_release(os.getpid(), tmp_path / "releases") == ""
     finally:
         child.send_signal(signal.SIGKILL)
         assert child.stdin is not None
@@ -136,7 +136,7 @@ RUNNING = {
 def test_a_service_is_settled_when_it_runs_now_and_at_each_boot(
     properties: dict[str, str], active: bool, settled: bool
 ) -> None:
-    seen = freshness.judged("some.service", "", [], properties)
+    seen = services.judged("some.service", "", [], properties)
     assert (seen["active"], seen["settled"], seen["stale"]) == (active, settled, [])
 
 
@@ -147,16 +147,16 @@ def test_a_service_is_stale_when_its_release_or_a_file_is_newer(tmp_path: Path) 
     (tmp_path / "early").touch()
     os.utime(tmp_path / "early", (1, 1))
     files = [str(tmp_path / name) for name in ("late", "early", "missing")]
-    seen = freshness.judged("some@2.service", str(tmp_path / "current"), files, RUNNING)
+    seen = services.judged("some@2.service", str(tmp_path / "current"), files, RUNNING)
     assert seen["stale"] == [
         "runs from elsewhere, current is new",
         f"{tmp_path}/late was written after it was read",
     ]
     # A reload at the end of time reads every file again, but makes no release of another.
     reloaded = RUNNING | {"StateChangeTimestampMonotonic": str(int(1e6 * (time.monotonic() + 3600)))}
-    seen = freshness.judged("some", "", files, reloaded, reloads=True)
+    seen = services.judged("some", "", files, reloaded, reloads=True)
     assert (seen["active"], seen["stale"]) == (True, [])
-    assert [freshness.instance(name) for name in ("a@2", "a@b-1.service", "a")] == ["2", "b-1", ""]
+    assert [services.instance(name) for name in ("a@2", "a@b-1.service", "a")] == ["2", "b-1", ""]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -13,29 +12,13 @@ from runtime.coordinator import booking_service, idempotency
 from runtime.coordinator.app import Coordinator
 from runtime.coordinator.domain.booking import Booking
 from runtime.coordinator.store.errors import StoreUnavailableError
-from tests.support.coordinator.database import DatabaseProcess, database, engines
+from tests.support.coordinator.database import DatabaseProcess
 from tests.support.coordinator.stand import Answer, Stand, Viewer
 from tests.support.waiting import until
 
 TITLE = {"name": "sample"}
 MINUTE = 60_000
 HEADERS = {"Idempotency-Key": "series-1234"}
-
-
-@pytest.fixture(params=[name for name in engines() if name != "mongodb"])
-def own_database(request: pytest.FixtureRequest) -> Iterator[DatabaseProcess]:
-    """One that a test may hurt."""
-    own = database(request.param)
-    own.start()
-    yield own
-    own.close()
-
-
-@pytest.fixture
-async def fragile(own_database: DatabaseProcess) -> AsyncIterator[Stand]:
-    stand = Stand(own_database.uri, "t")
-    yield stand
-    await stand.close()
 
 
 async def _prepared(stand: Stand) -> tuple[Coordinator, Viewer]:

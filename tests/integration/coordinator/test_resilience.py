@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from runtime.chassis.clock import ManualClock
 from runtime.coordinator.app import Coordinator
 from runtime.protocol.states import EndReason, SessionState
-from tests.support.coordinator.database import DatabaseProcess, database, engines
+from tests.support.coordinator.database import DatabaseProcess
 from tests.support.coordinator.events import EventStream, follow
 from tests.support.coordinator.stand import Stand
 from tests.support.waiting import until
 
 TITLE = {"name": "sample"}
-
-
-@pytest.fixture(params=[name for name in engines() if name != "mongodb"])
-def own_database(request: pytest.FixtureRequest) -> Iterator[DatabaseProcess]:
-    """One that a test may hurt."""
-    own = database(request.param)
-    own.start()
-    yield own
-    own.close()
-
-
-@pytest.fixture
-async def fragile(own_database: DatabaseProcess) -> AsyncIterator[Stand]:
-    stand = Stand(own_database.uri, "t")
-    yield stand
-    own_database.resume() if own_database._process else None
-    await stand.close()
 
 
 @pytest.fixture

@@ -60,7 +60,9 @@ class DatabaseProcess:
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
+        """After :meth:`pause`; one that was killed meanwhile has nothing to resume."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """As by the out-of-memory killer. Its journal keeps what was acknowledged."""

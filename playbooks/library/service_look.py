@@ -9,7 +9,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
-module: service_freshness
+module: service_look
 short_description: Tell which services must be started or restarted
 description:
   - A service is stale when it runs from another release than the current one, or when one of its files was written
@@ -42,7 +42,7 @@ attributes:
 
 EXAMPLES = r"""
 - name: Are both instances up to date?
-  service_freshness:
+  service_look:
     names: [pixelstream-coordinator@1, pixelstream-coordinator@2]
     current: /opt/pixelstream/current
     files: [/etc/pixelstream/coordinator-%i.json]
